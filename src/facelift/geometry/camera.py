@@ -14,9 +14,9 @@ RADIUS = 2.7
 """Distance of the camera from the origin, canonical units."""
 LOOK_AT = (0.0, 0.0, 0.2)
 """The point that the camera on the sphere looks at."""
-UNIT_CM = 27.0
+UNIT_CM = 36.0
 """Length of one canonical unit for a head of average size."""
-ORIGIN_CM = (0.0, 0.0, -1.9)
+ORIGIN_CM = (0.0, -0.8, -0.7)
 """The canonical origin in the frame of the open head's file."""
 
 

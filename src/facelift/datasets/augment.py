@@ -1,0 +1,106 @@
+"""Augmentation of a face crop: where it is cut, what covers it, and what the camera did to it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Affine = Float[np.ndarray, "2 3"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes. The defaults suit training at 128 px."""
+
+    scale: float = 0.10
+    """Standard deviation of the log of the crop's side."""
+    shift: float = 0.05
+    """Standard deviation of the crop's place, in crop sides."""
+    roll_deg: float = 18.0
+    """Standard deviation of the in-plane turn about the crop's middle, which the camera's roll absorbs exactly."""
+    large_roll: float = 0.08
+    """Share of crops turned evenly within +-90 degrees instead."""
+    occluder: float = 0.35
+    """Share of crops with something pasted over the face."""
+    colour: float = 1.0
+    """Strength of colour, blur, noise and compression; 0 turns them off."""
+
+
+def crop_affine(
+    crop: Float[np.ndarray, "4"], size: int, *, scale: float = 1.0, shift=(0.0, 0.0), roll_deg: float = 0.0
+) -> Affine:
+    """Affine from image px to px of a `size` crop, cut `scale` times larger, moved and turned about its middle."""
+    side = max(crop[2] - crop[0], crop[3] - crop[1]) * scale
+    centre = (crop[:2] + crop[2:]) / 2 + np.asarray(shift) * side
+    angle = np.radians(roll_deg)
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * size / side
+    return np.column_stack([linear, size / 2 - linear @ centre])
+
+
+def move(affine: Affine, points: Float[np.ndarray, "*b n 2"]) -> Float[np.ndarray, "*b n 2"]:
+    """Points through an affine."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def warp(image: UInt8[np.ndarray, "h w 3"], affine: Affine, size: int, border=cv2.BORDER_REPLICATE) -> np.ndarray:
+    """The crop's picture; blurs first where it shrinks. Pixel centres are at integer + 0.5."""
+    shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    if shrink > 1.2:
+        image = cv2.GaussianBlur(image, (0, 0), 0.45 * np.sqrt(shrink**2 - 1), borderType=cv2.BORDER_REPLICATE)
+    half = affine.copy()
+    half[:, 2] += affine[:, :2] @ [0.5, 0.5] - 0.5
+    return cv2.warpAffine(image, half, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def random_affine(rng: np.random.Generator, crop, size: int, augmentation: Augmentation) -> Affine:
+    """A crop drawn from the augmentation's ranges."""
+    roll = rng.normal(0, augmentation.roll_deg)
+    if rng.random() < augmentation.large_roll:
+        roll = rng.uniform(-90, 90)
+    scale = np.exp(np.clip(rng.normal(0.02, augmentation.scale), -0.3, 0.3))
+    shift = np.clip(rng.normal(0, augmentation.shift, 2), -0.15, 0.15)
+    return crop_affine(crop, size, scale=scale, shift=shift, roll_deg=roll)
+
+
+def occlude(
+    rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], other: UInt8[np.ndarray, "h w 3"]
+) -> tuple[UInt8[np.ndarray, "s s 3"], np.ndarray]:
+    """Pastes an ellipse or box of `other` or of one colour; returns the picture and the (s, s) cover mask."""
+    size = len(image)
+    mask = np.zeros((size, size), np.uint8)
+    centre = tuple(int(v) for v in rng.uniform(0.1, 0.9, 2) * size)
+    axes = tuple(int(v) for v in rng.uniform(0.06, 0.28, 2) * size)
+    if rng.random() < 0.5:
+        cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1)
+    else:
+        box = cv2.boxPoints((centre, (2 * axes[0], 2 * axes[1]), rng.uniform(0, 90))).astype(np.int32)
+        cv2.fillPoly(mask, [box], 1)
+    if rng.random() < 0.6:
+        cover = cv2.resize(other, (size, size))[:, :: int(rng.choice([-1, 1]))]
+    else:
+        cover = np.full_like(image, rng.integers(0, 256, 3))
+    return np.where(mask[..., None] > 0, cover, image), mask > 0
+
+
+def distort(rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], strength: float) -> np.ndarray:
+    """Colour, tone, blur, low resolution, noise and JPEG, each at random."""
+    if strength <= 0:
+        return image
+    x = image.astype(np.float32) / 255
+    if rng.random() < 0.8:
+        x = x * (1 + strength * rng.uniform(-0.12, 0.12, 3)) * np.exp(strength * rng.normal(0, 0.2))
+        x = np.clip(x + strength * rng.normal(0, 0.06), 0, 1).astype(np.float32) ** np.exp(rng.normal(0, 0.25))
+    if rng.random() < 0.15:
+        x = np.repeat(x.mean(-1, keepdims=True), 3, axis=-1)
+    if rng.random() < 0.3:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.6) * strength)
+    if rng.random() < 0.2:
+        low = int(len(x) * rng.uniform(0.25, 0.8))
+        x = cv2.resize(cv2.resize(x, (low, low), interpolation=cv2.INTER_AREA), (len(x), len(x)))
+    if rng.random() < 0.3:
+        x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.06) * strength)
+    y = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        y = cv2.imdecode(cv2.imencode(".jpg", y, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 90))])[1], 1)
+    return y

@@ -1,0 +1,50 @@
+"""Reader of the project's packed sets: NAME.tar of JPEG files beside NAME.npz of labels."""
+
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facelift.datasets.sample import UNKNOWN, FaceSample
+
+LABELLED = ("merl_train", "merl_test", "w300_train")
+
+
+class PackedSet:
+    """Photos with iBUG-68 labels, kept in memory as JPEG bytes and decoded when asked for."""
+
+    def __init__(self, root: Path, name: str):
+        self.name = name
+        labels_path, tar_path = Path(root) / f"{name}.npz", Path(root) / f"{name}.tar"
+        for path in (labels_path, tar_path):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: expected the packed set {name!r} (a .tar and a .npz), found none")
+        self.labels = dict(np.load(labels_path))
+        for key in ("name", "pts68"):
+            if key not in self.labels:
+                raise ValueError(f"{labels_path}: expected an array {key!r}, found {sorted(self.labels)}")
+        with tarfile.open(tar_path) as tar:
+            self._jpeg = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+        missing = [file for file in self.labels["name"] if str(file) not in self._jpeg]
+        if missing:
+            raise ValueError(f"{tar_path}: expected a picture for every label, found none for {missing[0]}")
+
+    def __len__(self) -> int:
+        return len(self.labels["name"])
+
+    def __getitem__(self, index: int) -> FaceSample:
+        name = str(self.labels["name"][index])
+        image = _decode(self._jpeg[name], name)
+        height, width = image.shape[:2]
+        points = self.labels["pts68"][index].astype(np.float64)
+        state = self.labels["state"][index] if "state" in self.labels else np.full(len(points), UNKNOWN)
+        crop = np.array([0.0, 0.0, width, height])
+        return FaceSample(name, image, crop, points, state.astype(np.int8), "ibug68")
+
+
+def _decode(jpeg: bytes, name: str) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError(f"{name}: expected a JPEG picture, found {len(jpeg)} bytes that do not decode")
+    return image

@@ -1,0 +1,90 @@
+"""Settings of the training commands; importable without torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facelift.datasets.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The part of a training that does not depend on what is learned."""
+
+    run: Path
+    """Run folder: config, versions, metrics, curves, pictures and the checkpoint. Started again, it resumes."""
+    steps: int = 20000
+    """Optimiser steps in all."""
+    batch: int = 64
+    """Samples a step and process."""
+    lr: float = 2e-3
+    """Highest learning rate; a short warm-up leads to it and a cosine to zero follows."""
+    warmup: int = 300
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's decay of matrices and filters."""
+    ema: float = 0.998
+    """Decay of the averaged weights that are evaluated and exported."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    evaluate_every: int = 500
+    """Steps between evaluations, each with metrics, curves and a picture."""
+    checkpoint_minutes: float = 3.0
+    """Time between checkpoints; one is also written at SIGTERM and at the end."""
+    minutes: float | None = None
+    """Stop after this long, checkpoint written; the next start goes on."""
+    overfit: int | None = None
+    """Train on only this many samples, without augmentation, to see whether the loss can reach its floor."""
+    seed: int = 0
+    """Of initial weights, order and augmentation."""
+    precision: str = "32-true"
+    """Lightning Fabric's precision: 32-true, bf16-mixed, ..."""
+    accelerator: str = "auto"
+    """cpu, cuda, auto."""
+    devices: int = 1
+    """Processes, one a device."""
+    threads: int | None = None
+    """CPU threads of the process."""
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Train the 2D landmark detector on human labels."""
+
+    loop: LoopConfig
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
+    encoder: str = "mobile"
+    """mobile, resnet50, resnet152, vit_b16."""
+    sets: tuple[str, ...] = ("merl_train", "w300_train")
+    """Packed sets to learn from."""
+    labels: Path | None = None
+    """Pseudo-labels by `facelift label` for what iBUG-68 lacks: lower brow edges and pupils."""
+    dev: int = 400
+    """Faces of the first set held out for the evaluations during training."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class LifterConfig:
+    """Train the lifter: multi-view renders with lifted 3D labels, and real photos with 2D labels."""
+
+    loop: LoopConfig
+    views: Path
+    """Folder of cached renders with lifted pseudo-labels, by `facelift views`."""
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
+    encoder: str = "mobile"
+    """mobile, resnet50, resnet152, vit_b16."""
+    sets: tuple[str, ...] = ("merl_train", "w300_train")
+    """Packed sets of real photos."""
+    labels: Path | None = None
+    """Pseudo-labels by `facelift label` for what iBUG-68 lacks."""
+    detector: Path | None = None
+    """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
+    farl: Path | None = None
+    """FaRL's checkpoint for the encoder vit_b16."""
+    real_share: float = 0.5
+    """Share of real photos in a batch."""
+    dev: int = 400
+    """Faces of the first set held out for the evaluations during training."""
+    augmentation: Augmentation = field(default_factory=Augmentation)

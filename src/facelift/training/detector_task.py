@@ -1,0 +1,114 @@
+"""Training of the 2D detector on human labels."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facelift.datasets.augment import Augmentation
+from facelift.datasets.real_faces import CropSample, RealFaces
+from facelift.landmarks import conversion
+from facelift.losses.laplacian import laplacian_nll
+from facelift.losses.visibility import visibility_bce
+from facelift.models.detector import LandmarkDetector
+from facelift.training.config import DetectorConfig
+from facelift.training.dev_metrics import visible_nme
+from facelift.training.loop import Batch, train
+from facelift.training.order import indices, sample_rng
+from facelift.training.pictures import draw_points, sheet
+
+
+class DetectorTask:
+    """Laplacian log likelihood on each definition's points, and the visibility of labelled states."""
+
+    def __init__(self, config: DetectorConfig, data: Path):
+        torch.manual_seed(config.loop.seed)
+        self.config = config
+        self.faces = RealFaces(data, config.sets, labels=config.labels, dev=config.dev)
+        self.keys = self.faces.train[: config.loop.overfit] if config.loop.overfit else self.faces.train
+        self.model = LandmarkDetector(encoder=config.encoder)
+        self.size = self.model.encoder.image_size
+        self._start_at_mean_shape()
+
+    def _start_at_mean_shape(self) -> None:
+        keys = self.keys[:: max(1, len(self.keys) // 500)]
+        mean = np.nanmean([self.faces.crop(key, self.size).points for key in keys], axis=0)
+        mean = np.where(np.isfinite(mean), mean, 0.5)
+        with torch.no_grad():
+            for name, head in self.model.heads.items():
+                head.mean.copy_(torch.as_tensor(conversion("wflw98", name) @ mean))
+
+    def sample(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
+        if self.config.loop.overfit:
+            return self.faces.crop(key, self.size)
+        return self.faces.augmented(key, self.size, rng, self.config.augmentation)
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        loop = self.config.loop
+        chosen = indices(step, batch=loop.batch, count=len(self.keys), seed=loop.seed, rank=rank, world=world)
+        rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
+        return collate([self.sample(self.keys[key], rng) for key, rng in zip(chosen, rngs, strict=True)])
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        predictions = model(batch["image"].float() / 255)
+        target, state = batch["points"], batch["state"]
+        losses = {}
+        for name, predicted in predictions.items():
+            chosen = torch.as_tensor(conversion("wflw98", name).argmax(1))
+            points = target[:, chosen]
+            mask = torch.isfinite(points).all(-1)
+            losses[name] = laplacian_nll(predicted.points, points, predicted.cholesky, mask)
+            losses[f"{name}_visibility"] = visibility_bce(predicted.visibility, state[:, chosen])
+        losses["loss"] = sum(value * (0.3 if "visibility" in name else 1.0) for name, value in losses.items())
+        return losses
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        crops = [self.faces.crop(key, self.size) for key in self.faces.dev]
+        points = predict_points(model, crops)
+        yaw = np.array([self.faces.yaw_deg(key) for key in self.faces.dev])
+        return visible_nme(points, crops, yaw)
+
+    def picture(self, model: nn.Module) -> np.ndarray:
+        keys = self.faces.dev[:: max(1, len(self.faces.dev) // 24)][:24]
+        crops = [self.faces.crop(key, self.size) for key in keys]
+        points = predict_points(model, crops)
+        return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
+
+
+def collate(samples: list[CropSample]) -> Batch:
+    """uint8 images (b, 3, s, s), points (b, 98, 2) with NaN, states (b, 98)."""
+    images = np.stack([sample.image for sample in samples]).transpose(0, 3, 1, 2)
+    return {
+        "image": torch.as_tensor(np.ascontiguousarray(images)),
+        "points": torch.as_tensor(np.stack([sample.points for sample in samples]), dtype=torch.float32),
+        "state": torch.as_tensor(np.stack([sample.state for sample in samples])),
+    }
+
+
+def predict_points(model: nn.Module, crops: list[CropSample], batch: int = 100) -> np.ndarray:
+    """WFLW-98 points (n, 98, 2) in crop widths."""
+    device = next(model.parameters()).device
+    parts = []
+    for start in range(0, len(crops), batch):
+        image = collate(crops[start : start + batch])["image"].to(device)
+        parts.append(model(image.float() / 255)["wflw98"].points.cpu().numpy())
+    return np.concatenate(parts)
+
+
+def data_root(given: Path | None) -> Path:
+    """The data folder: the option, else FACELIFT_DATA. ValueError if there is neither."""
+    found = given or os.environ.get("FACELIFT_DATA")
+    if not found:
+        raise ValueError("no data folder: expected --data or the variable FACELIFT_DATA, found neither")
+    return Path(found)
+
+
+def train_detector(config: DetectorConfig) -> Path:
+    """Trains, or goes on; returns the checkpoint."""
+    if config.loop.overfit:
+        config = DetectorConfig(**{**config.__dict__, "augmentation": Augmentation(colour=0, occluder=0)})
+    task = DetectorTask(config, data_root(config.data))
+    return train(task, config.loop, {"task": "detector", **asdict(config)})

@@ -1,0 +1,27 @@
+"""Errors on held-out faces during training. The benchmark protocols live in `facelift.evaluation`."""
+
+import numpy as np
+from jaxtyping import Float
+
+from facelift.datasets.real_faces import CropSample
+from facelift.datasets.sample import OCCLUDED
+from facelift.landmarks import wflw98_of_ibug68
+
+
+def visible_nme(
+    points: Float[np.ndarray, "n 98 2"], crops: list[CropSample], yaw_deg: Float[np.ndarray, "n"]
+) -> dict[str, float]:
+    """NME in percent over the visible iBUG-68 points, by sqrt(w h) of the labelled points' box; by yaw bin too."""
+    index = wflw98_of_ibug68()
+    truth = np.stack([crop.points for crop in crops])[:, index]
+    seen = np.isfinite(truth).all(-1) & (np.stack([crop.state for crop in crops])[:, index] < OCCLUDED)
+    box = np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)
+    error = np.where(seen, np.linalg.norm(points[:, index] - truth, axis=-1), 0.0)
+    per_face = 100 * error.sum(1) / np.maximum(seen.sum(1), 1) / np.sqrt(box.prod(-1))
+    per_face[~seen.any(1)] = np.nan
+    metrics = {"nme": float(np.nanmean(per_face))}
+    for low, high in ((0, 30), (30, 60), (60, 180)):
+        chosen = (np.abs(yaw_deg) >= low) & (np.abs(yaw_deg) < high)
+        if chosen.any():
+            metrics[f"nme_yaw_{low}_{high}"] = float(np.nanmean(per_face[chosen]))
+    return metrics

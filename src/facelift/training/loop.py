@@ -1,0 +1,184 @@
+"""The training loop: one for every task, on Lightning Fabric, resumable to the step."""
+
+import copy
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from facelift.training.config import LoopConfig
+from facelift.training.progress import Progress
+from facelift.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+Batch = dict[str, Tensor]
+
+
+class Task(Protocol):
+    """What is learned: the loop knows nothing else of it."""
+
+    model: nn.Module
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """The batch of a step: a pure function of its arguments, so that a resumed run sees what a whole one sees."""
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Named losses; `loss` is their total."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Metrics on held-out samples."""
+
+    def picture(self, model: nn.Module) -> np.ndarray:
+        """Predictions on fixed faces, (h, w, 3) uint8."""
+
+
+def learning_rate(step: int, config: LoopConfig) -> float:
+    """Linear warm-up, then a cosine to zero at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
+    """Trains to `config.steps`, from the run folder's checkpoint if there is one; returns the checkpoint's path."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    fabric.launch()
+    folder = RunFolder(config.run, description, resumable=("steps", "minutes", "threads", "devices"))
+    state = _State(fabric, task, config)
+    state.restore(folder)
+    stop = _StopRequest()
+    deadline = time.monotonic() + config.minutes * 60 if config.minutes else math.inf
+    last_checkpoint = time.monotonic()
+    with Progress(config.steps, state.step, config.batch * fabric.world_size) as progress:
+        for batch in _prefetch(task, state.step, config.steps, fabric):
+            losses = state.train_step(batch)
+            progress.advance(losses)
+            if state.step % config.evaluate_every == 0 or state.step == config.steps:
+                _evaluate(fabric, task, state, folder, losses)
+            if time.monotonic() - last_checkpoint > config.checkpoint_minutes * 60:
+                state.save(folder)
+                last_checkpoint = time.monotonic()
+            if stop.requested or time.monotonic() > deadline:
+                break
+    state.save(folder)
+    return folder.checkpoint
+
+
+class _State:
+    """Model, averaged model, optimiser and step."""
+
+    def __init__(self, fabric: Fabric, task: Task, config: LoopConfig):
+        self.fabric, self.task, self.config, self.step = fabric, task, config, 0
+        matrices = [p for p in task.model.parameters() if p.ndim > 1]
+        others = [p for p in task.model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=config.lr,
+        )
+        self.averaged = copy.deepcopy(task.model).to(fabric.device).eval()
+        self.model, self.optimizer = fabric.setup(task.model, optimizer)
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        self.model.train()
+        losses = self.task.losses(self.model, self.fabric.to_device(batch))
+        if not torch.isfinite(losses["loss"]):
+            raise FloatingPointError(f"step {self.step}: the loss is {losses['loss'].item()}, expected a finite number")
+        self.fabric.backward(losses["loss"])
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average()
+        return {name: value.item() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        source = self.model.module.state_dict()
+        for name, value in self.averaged.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(source[name].to(value.dtype), 1 - decay)
+            else:
+                value.copy_(source[name])
+
+    def save(self, folder: RunFolder) -> None:
+        if self.fabric.is_global_zero:
+            folder.save_checkpoint(
+                {
+                    "step": self.step,
+                    "model": self.model.module.state_dict(),
+                    "averaged": self.averaged.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "torch_rng": torch.get_rng_state(),
+                }
+            )
+        self.fabric.barrier()
+
+    def restore(self, folder: RunFolder) -> None:
+        saved = folder.load_checkpoint()
+        if saved is None:
+            return
+        self.model.module.load_state_dict(saved["model"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["torch_rng"])
+        self.step = saved["step"]
+        folder.forget_after(self.step)
+        log.info("resumed %s at step %d", folder.checkpoint, self.step)
+
+
+class _StopRequest:
+    """Turns SIGTERM and the first Ctrl-C into a request, so that the step ends and the checkpoint is written."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._request)
+
+    def _request(self, number: int, _frame: Any) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _prefetch(task: Task, first: int, last: int, fabric: Fabric, ahead: int = 3) -> Iterator[Batch]:
+    """Batches of the steps, made by one thread while the network computes."""
+    with ThreadPoolExecutor(1) as pool:
+        make = lambda step: pool.submit(task.batch, step, fabric.global_rank, fabric.world_size)  # noqa: E731
+        waiting = [make(step) for step in range(first, min(first + ahead, last))]
+        try:
+            for step in range(first, last):
+                batch = waiting.pop(0).result()
+                if step + ahead < last:
+                    waiting.append(make(step + ahead))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _evaluate(fabric: Fabric, task: Task, state: _State, folder: RunFolder, losses: dict[str, float]) -> None:
+    if fabric.is_global_zero:
+        with torch.no_grad():
+            metrics = task.evaluate(state.averaged)
+            picture = task.picture(state.averaged)
+        folder.record(state.step, {**{f"train_{k}": v for k, v in losses.items()}, **metrics}, picture)
+        log.info("step %d: %s", state.step, ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+    fabric.barrier()

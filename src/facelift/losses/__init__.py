@@ -1,0 +1,30 @@
+"""Losses: one a file. All ignore what has no label, and none turns a NaN label into a NaN gradient."""
+
+from facelift.losses.facelift_loss import (
+    LossWeights,
+    MultiViewTarget,
+    frame_mask,
+    multi_frame_terms,
+    multi_view_terms,
+    weighted_sum,
+)
+from facelift.losses.geodesic import geodesic_loss
+from facelift.losses.laplacian import cholesky_from_raw, laplacian_loss, laplacian_nll
+from facelift.losses.points import points_mse, translation_mse
+from facelift.losses.visibility import visibility_bce
+
+__all__ = [
+    "LossWeights",
+    "MultiViewTarget",
+    "cholesky_from_raw",
+    "frame_mask",
+    "geodesic_loss",
+    "laplacian_loss",
+    "laplacian_nll",
+    "multi_frame_terms",
+    "multi_view_terms",
+    "points_mse",
+    "translation_mse",
+    "visibility_bce",
+    "weighted_sum",
+]

@@ -1,0 +1,113 @@
+"""The lifter's loss: the sum of a multi-view half and a multi-frame half (Ferman et al. 2024, Sec. 3)."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from facelift.losses.geodesic import geodesic_loss
+from facelift.losses.laplacian import laplacian_loss
+from facelift.losses.points import points_mse, translation_mse
+
+NOSE_BRIDGE = (51, 52, 53, 54)
+"""WFLW-98 landmarks whose normals turn away early although they stay in sight: on the nose's ridge."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factor of each term; the paper sums them as they are."""
+
+    points_3d: float = 1.0
+    """Squared error of the canonical 3D landmarks (multi-view)."""
+    translation: float = 1.0
+    """Squared error of the camera's translation (multi-view)."""
+    points_2d: float = 1.0
+    """Laplacian likelihood of the projected landmarks (multi-view)."""
+    rotation: float = 1.0
+    """Angle to the camera's rotation, radians (multi-view)."""
+    frames_2d: float = 1.0
+    """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
+
+
+@runtime_checkable
+class LifterOutput(Protocol):
+    """What the losses read of a network's output, one row a face; `points` and `cholesky` in crop widths."""
+
+    @property
+    def landmarks(self) -> Tensor:
+        """(b, n, 3) canonical."""
+
+    @property
+    def rotation(self) -> Tensor:
+        """(b, 3, 3) cam_from_world."""
+
+    @property
+    def translation(self) -> Tensor:
+        """(b, 3) canonical units."""
+
+    @property
+    def points(self) -> Tensor:
+        """(b, n, 2) projected landmarks."""
+
+    @property
+    def cholesky(self) -> Tensor:
+        """(b, n, 2, 2) lower-triangular factor of the covariance of `points`."""
+
+
+@dataclass(frozen=True)
+class MultiViewTarget:
+    """Truth of rendered views: lifted 3D landmarks and the exact camera."""
+
+    landmarks: Float[Tensor, "b n 3"]
+    """Canonical pseudo-labels, NaN where there is none."""
+    points: Float[Tensor, "b n 2"]
+    """Their projection by the true camera, crop widths."""
+    rotation: Float[Tensor, "b 3 3"]
+    translation: Float[Tensor, "b 3"]
+    weight: Float[Tensor, "b n"]
+    """0 where a landmark has no label."""
+
+
+def multi_view_terms(prediction: LifterOutput, target: MultiViewTarget) -> dict[str, Float[Tensor, ""]]:
+    """The terms of rendered views, unweighted, under the names of `LossWeights`."""
+    return {
+        "points_3d": points_mse(prediction.landmarks, target.landmarks, weight=target.weight),
+        "translation": translation_mse(prediction.translation, target.translation),
+        "points_2d": laplacian_loss(
+            prediction.points, target.points, prediction.cholesky, weight=target.weight
+        ),
+        "rotation": geodesic_loss(prediction.rotation, target.rotation),
+    }
+
+
+def multi_frame_terms(
+    prediction: LifterOutput, points: Float[Tensor, "b n 2"], weight: Float[Tensor, "b n"]
+) -> dict[str, Float[Tensor, ""]]:
+    """The term of real frames: only where `weight` (labels there, times `frame_mask`) is positive."""
+    return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight)}
+
+
+def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: LossWeights) -> Float[Tensor, ""]:
+    """Sum of the terms times their factors. A term without a factor raises AttributeError."""
+    return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+
+
+def frame_mask(
+    rotation: Float[Tensor, "*b 3 3"],
+    normals: Float[Tensor, "n 3"],
+    *,
+    threshold: float = 0.5,
+    bridge_threshold: float = -0.1,
+    bridge: tuple[int, ...] = NOSE_BRIDGE,
+) -> Bool[Tensor, "*b n"]:
+    """m_n = [(R normal_n) . towards camera > threshold], with another threshold on the nose bridge.
+
+    `rotation` is the predicted cam_from_world rotation, `normals` the template's outward normals in the
+    canonical frame. The camera looks along its +z, so towards it is (0, 0, -1). Carries no gradient.
+    """
+    facing = -(normals @ rotation.detach()[..., 2, :, None])[..., 0]
+    limit = facing.new_full((len(normals),), threshold)
+    limit[list(bridge)] = bridge_threshold
+    return facing > limit

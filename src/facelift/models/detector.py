@@ -1,6 +1,6 @@
 """2D landmark detector: one set of landmark tokens, one head per landmark definition (Ferman & Bharaj 2022)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ from facelift.models.encoders import build_encoder
 from facelift.models.heads import Head
 
 
-@dataclass(frozen=True)
-class Points2D:
+class Points2D(NamedTuple):
     """What the detector says of one definition's landmarks, in crop widths (x right, y down, 0..1)."""
 
     points: Float[Tensor, "b n 2"]

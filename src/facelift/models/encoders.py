@@ -7,9 +7,9 @@ from facelift.models.mobile import MobileEncoder
 
 def build_encoder(name: str) -> nn.Module:
     """`mobile` (128 px, CPU), `resnet50`, `resnet152`, `vit_b16` (FaRL's form, 224 px)."""
-    constructors = {"mobile": MobileEncoder, **_large_encoders()}
+    constructors = {"mobile": MobileEncoder} if name == "mobile" else _large_encoders()
     if name not in constructors:
-        raise ValueError(f"encoder: expected one of {sorted(constructors)}, found {name!r}")
+        raise ValueError(f"encoder: expected mobile, resnet50, resnet152 or vit_b16, found {name!r}")
     return constructors[name]()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.real_faces import CropSample, RealFaces
 from facelift.landmarks import conversion
-from facelift.losses.laplacian import laplacian_nll
+from facelift.losses.laplacian import laplacian_loss
 from facelift.losses.visibility import visibility_bce
 from facelift.models.detector import LandmarkDetector
 from facelift.training.config import DetectorConfig
@@ -35,8 +35,10 @@ class DetectorTask:
 
     def _start_at_mean_shape(self) -> None:
         keys = self.keys[:: max(1, len(self.keys) // 500)]
-        mean = np.nanmean([self.faces.crop(key, self.size).points for key in keys], axis=0)
-        mean = np.where(np.isfinite(mean), mean, 0.5)
+        points = np.stack([self.faces.crop(key, self.size).points for key in keys])
+        labelled = np.isfinite(points)
+        mean = np.where(labelled, points, 0.0).sum(0) / np.maximum(labelled.sum(0), 1)
+        mean[~labelled.any(0)] = 0.5
         with torch.no_grad():
             for name, head in self.model.heads.items():
                 head.mean.copy_(torch.as_tensor(conversion("wflw98", name) @ mean))
@@ -60,7 +62,7 @@ class DetectorTask:
             chosen = torch.as_tensor(conversion("wflw98", name).argmax(1))
             points = target[:, chosen]
             mask = torch.isfinite(points).all(-1)
-            losses[name] = laplacian_nll(predicted.points, points, predicted.cholesky, mask)
+            losses[name] = laplacian_loss(predicted.points, points, predicted.cholesky, weight=mask.float())
             losses[f"{name}_visibility"] = visibility_bce(predicted.visibility, state[:, chosen])
         losses["loss"] = sum(value * (0.3 if "visibility" in name else 1.0) for name, value in losses.items())
         return losses

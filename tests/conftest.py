@@ -10,7 +10,10 @@ import jaxtyping
 import numpy as np
 import pytest
 
-jaxtyping.install_import_hook("facelift", "beartype.beartype")  # before anything imports facelift
+# Before anything imports facelift. An int where a float is asked for is right (PEP 484's numeric tower).
+jaxtyping.install_import_hook(
+    "facelift", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 try:
     import torch

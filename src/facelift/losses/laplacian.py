@@ -25,9 +25,7 @@ def laplacian_nll(
     if dimension not in NORMALIZER:
         raise ValueError(f"laplacian_nll: expected points of 1, 2 or 3 coordinates, found {dimension}")
     whitened: list[Tensor] = []
-    for i in range(
-        dimension
-    ):  # L^-1 r by forward substitution: for so small a D faster than a batched solver
+    for i in range(dimension):  # L^-1 r by forward substitution: faster than a solver for so small a D
         rest = residual[..., i]
         for j in range(i):
             rest = rest - cholesky[..., i, j] * whitened[j]

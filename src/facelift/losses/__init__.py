@@ -1,7 +1,6 @@
 """Losses: one a file. All ignore what has no label, and none turns a NaN label into a NaN gradient."""
 
 from facelift.losses.facelift_loss import (
-    LossWeights,
     MultiViewTarget,
     frame_mask,
     multi_frame_terms,
@@ -14,7 +13,6 @@ from facelift.losses.points import points_mse, translation_mse
 from facelift.losses.visibility import visibility_bce
 
 __all__ = [
-    "LossWeights",
     "MultiViewTarget",
     "cholesky_from_raw",
     "frame_mask",

@@ -1,5 +1,6 @@
 """The lifter's loss: the sum of a multi-view half and a multi-frame half (Ferman et al. 2024, Sec. 3)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,22 +14,6 @@ from facelift.losses.points import points_mse, translation_mse
 
 NOSE_BRIDGE = (51, 52, 53, 54)
 """WFLW-98 landmarks whose normals turn away early although they stay in sight: on the nose's ridge."""
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Factor of each term; the paper sums them as they are."""
-
-    points_3d: float = 1.0
-    """Squared error of the canonical 3D landmarks (multi-view)."""
-    translation: float = 1.0
-    """Squared error of the camera's translation (multi-view)."""
-    points_2d: float = 1.0
-    """Laplacian likelihood of the projected landmarks (multi-view)."""
-    rotation: float = 1.0
-    """Angle to the camera's rotation, radians (multi-view)."""
-    frames_2d: float = 1.0
-    """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
 
 
 @runtime_checkable
@@ -71,7 +56,7 @@ class MultiViewTarget:
 
 
 def multi_view_terms(prediction: LifterOutput, target: MultiViewTarget) -> dict[str, Float[Tensor, ""]]:
-    """The terms of rendered views, unweighted, under the names of `LossWeights`."""
+    """The terms of rendered views, unweighted, by name."""
     return {
         "points_3d": points_mse(prediction.landmarks, target.landmarks, weight=target.weight),
         "translation": translation_mse(prediction.translation, target.translation),
@@ -89,9 +74,9 @@ def multi_frame_terms(
     return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight)}
 
 
-def weighted_sum(terms: dict[str, Float[Tensor, ""]], weights: LossWeights) -> Float[Tensor, ""]:
-    """Sum of the terms times their factors. A term without a factor raises AttributeError."""
-    return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+def weighted_sum(terms: dict[str, Float[Tensor, ""]], factors: Mapping[str, float]) -> Float[Tensor, ""]:
+    """Sum of the terms times their factors (the paper's are all 1). A term without a factor raises KeyError."""
+    return torch.stack([factors[name] * value for name, value in terms.items()]).sum()
 
 
 def frame_mask(

@@ -47,6 +47,28 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class LossWeights:
+    """Factor of each term of the lifter's loss.
+
+    Paper: their plain sum. Here: squared errors count more, because canonical units (36 cm) make them a thousandth
+    of the likelihood's gradient, and depth is learned from them alone.
+    """
+
+    points_3d: float = 3000.0
+    """Squared error of the canonical 3D landmarks (multi-view)."""
+    translation: float = 50.0
+    """Squared error of the camera's translation (multi-view)."""
+    points_2d: float = 1.0
+    """Laplacian likelihood of the projected landmarks (multi-view)."""
+    rotation: float = 3.0
+    """Angle to the camera's rotation, radians (multi-view)."""
+    frames_2d: float = 1.0
+    """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
+    visibility: float = 0.3
+    """Cross-entropy of the visibility, which the paper does not predict."""
+
+
+@dataclass(frozen=True)
 class DetectorConfig:
     """Train the 2D landmark detector on human labels."""
 
@@ -85,6 +107,7 @@ class LifterConfig:
     """FaRL's checkpoint for the encoder vit_b16."""
     real_share: float = 0.5
     """Share of real photos in a batch."""
+    weights: LossWeights = field(default_factory=LossWeights)
     dev: int = 400
     """Faces of the first set held out for the evaluations during training."""
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -1,0 +1,133 @@
+"""Cache of rendered views with their cameras and lifted 3D pseudo-labels: written once, read by every training."""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facelift.geometry import CameraSpace
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """Render random views from camera space C of lifted faces, for training."""
+
+    lift: Path
+    """Folder of lifted pseudo-labels, by `facelift lift`."""
+    out: Path
+    """Folder of the cache."""
+    assets: Path | None = None
+    """The textured head; FACELIFT_ASSETS if not given. The procedural head if the pseudo-labels are of it."""
+    data: Path | None = None
+    """Photos without faces and light probes for the scene; FACELIFT_DATA if not given."""
+    views: int = 24
+    """Views of each face."""
+    size: int = 128
+    """Picture side, px."""
+    quality: int = 92
+    """JPEG quality of the cached pictures."""
+    workers: int = 1
+    """Processes."""
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One cached view."""
+
+    image: UInt8[np.ndarray, "s s 3"]
+    landmarks: Float[np.ndarray, "98 3"]
+    """Lifted pseudo-labels, canonical; NaN where none (pupils, failed points)."""
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, "3"]
+
+
+class ViewCache:
+    """All shards of a cache folder, pictures kept as JPEG in memory."""
+
+    def __init__(self, root: Path):
+        shards = sorted(Path(root).glob("views-*.npz"))
+        if not shards:
+            raise FileNotFoundError(f"{root}: expected shards views-*.npz written by `facelift views`, found none")
+        parts = [dict(np.load(shard)) for shard in shards]
+        self.rotation, self.translation, self.landmarks, self.face = (
+            np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "landmarks", "face")
+        )
+        self.seeds = np.concatenate([part["seed"] for part in parts])
+        self._jpeg = [part["jpeg"][a:b] for part in parts for a, b in zip(part["start"], part["stop"], strict=True)]
+        shift = np.cumsum([0] + [len(part["seed"]) for part in parts[:-1]])
+        self.face += np.repeat(shift, [len(part["face"]) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._jpeg)
+
+    def __getitem__(self, index: int) -> RenderedView:
+        image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
+        return RenderedView(
+            image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index]
+        )
+
+
+def build_views(config: ViewsConfig) -> Path:
+    """Renders what is missing of the cache, a shard for each shard of pseudo-labels; returns the folder."""
+    shards = sorted(config.lift.glob("lift-*.npz"))
+    if not shards:
+        raise FileNotFoundError(f"{config.lift}: expected shards lift-*.npz written by `facelift lift`, found none")
+    config.out.mkdir(parents=True, exist_ok=True)
+    tasks = [(config, shard) for shard in shards if not _target(config, shard).exists()]
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+        for _ in pool.map(_render_shard, *zip(*tasks, strict=True)) if tasks else ():
+            pass
+    return config.out
+
+
+def _target(config: ViewsConfig, shard: Path) -> Path:
+    return config.out / shard.name.replace("lift-", "views-")
+
+
+def _render_shard(config: ViewsConfig, shard: Path) -> None:
+    from facelift.generators.morphable import MorphableGenerator
+
+    generator = MorphableGenerator(config.assets, data=config.data, occluding_hair=True)
+    with np.load(shard) as lifted:
+        keep = lifted["accepted"]
+        seeds, landmarks = lifted["seed"][keep], lifted["points"][keep]
+    rows = list(_render_faces(generator, config, seeds, landmarks))
+    jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]
+    stop = np.cumsum([len(data) for data in jpeg])
+    target = _target(config, shard)
+    partial = target.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        seed=seeds,
+        landmarks=landmarks.astype(np.float32),
+        face=np.array([row[3] for row in rows], np.int64),
+        rotation=np.array([row[1] for row in rows], np.float32),
+        translation=np.array([row[2] for row in rows], np.float32),
+        jpeg=np.concatenate(jpeg).ravel(),
+        start=np.concatenate([[0], stop[:-1]]),
+        stop=stop,
+        config=json.dumps(asdict(config), default=str),
+    )
+    os.replace(partial, target)
+
+
+def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:
+    """(image, R, t, index of the face) of every view."""
+    space = CameraSpace()
+    for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
+        rng = np.random.default_rng([int(seed), 7])
+        cameras = [space.sample(rng, points.astype(float)) for _ in range(config.views)]
+        rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
+        backgrounds = rng.integers(0, 2**31, config.views)
+        for rotation, translation, background in zip(rotations, translations, backgrounds, strict=True):
+            view = generator.render(
+                int(seed), rotation[None], translation[None], config.size, background=int(background)
+            )[0]
+            yield view.image, rotation, translation, index

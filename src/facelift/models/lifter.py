@@ -1,0 +1,84 @@
+"""The lifter: one face crop -> 3D landmarks, head pose, 2.5D points with covariance, visibility (Ferman et al. 2024)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from facelift.geometry import intrinsics, project, rotation_from_6d, sphere_translation
+from facelift.losses.laplacian import cholesky_from_raw
+from facelift.models.decoder import TokenDecoder
+from facelift.models.encoders import build_encoder
+from facelift.models.heads import Head
+
+FRONTAL_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+"""6D form of a camera straight in front: what a fresh rotation head predicts."""
+OFFSET_SCALE, T_XY_SCALE, T_Z_SCALE, SIGMA_SCALE = 0.05, 0.1, 0.5, 0.02
+"""Units of the heads' outputs, so that all of them work at the scale of one: canonical units and crop widths."""
+
+
+class Lifted(NamedTuple):
+    """The lifter's output for a batch of crops."""
+
+    landmarks: Float[Tensor, "b 98 3"]
+    """Canonical head frame."""
+    rotation: Float[Tensor, "b 3 3"]
+    """cam_from_canonical."""
+    translation: Float[Tensor, "b 3"]
+    points: Float[Tensor, "b 98 2"]
+    """Projection by the fixed intrinsics, crop widths."""
+    cholesky: Float[Tensor, "b 98 2 2"]
+    """Lower-triangular factor of the covariance of `points`, crop widths."""
+    visibility: Float[Tensor, "b 98"]
+    """Logit that the landmark is seen."""
+
+
+class Lifter(nn.Module):
+    """Encoder, token decoder and heads; 3D = template + offset, t = t_sphere(R) + dt, 2.5D = projection."""
+
+    def __init__(self, *, encoder: str = "mobile", template: Float[Tensor, "98 3"] | None = None):
+        super().__init__()
+        self.encoder = build_encoder(encoder)
+        size = self.encoder.image_size
+        with torch.no_grad():
+            image_tokens = self.encoder.eval()(torch.zeros(1, 3, size, size)).shape[1]
+        self.decoder = TokenDecoder(tokens=98 + 3, image_width=self.encoder.width, image_tokens=image_tokens)
+        width = self.decoder.width
+        self.offset, self.spread = Head(width, 3), Head(width, 4)
+        self.rotation, self.t_xy, self.t_z = Head(width, 6), Head(width, 2), Head(width, 1)
+        self.register_buffer("template", torch.zeros(98, 3) if template is None else template.float().clone())
+        self.register_buffer("frontal", torch.tensor(FRONTAL_6D), persistent=False)
+        self.register_buffer("K", torch.tensor(intrinsics(1.0), dtype=torch.float32), persistent=False)
+        self.train()
+
+    def forward(self, image: Float[Tensor, "b 3 s s"]) -> Lifted:
+        tokens = self.decoder(self.encoder(image))
+        marks, turn, shift, depth = tokens[:, :98], tokens[:, 98], tokens[:, 99], tokens[:, 100]
+        landmarks = self.template + OFFSET_SCALE * self.offset(marks)
+        rotation = rotation_from_6d(self.frontal + self.rotation(turn))
+        residual = torch.cat([T_XY_SCALE * self.t_xy(shift), T_Z_SCALE * self.t_z(depth)], dim=-1)
+        translation = sphere_translation(rotation) + residual
+        spread = self.spread(marks)
+        return Lifted(
+            landmarks,
+            rotation,
+            translation,
+            project(landmarks, rotation, translation, self.K),
+            SIGMA_SCALE * cholesky_from_raw(spread[..., :3]),
+            spread[..., 3],
+        )
+
+    def start_from_detector(self, state: dict[str, Tensor]) -> None:
+        """Takes encoder and decoder from a trained 2D detector; the three pose tokens stay as they are."""
+        own = self.state_dict()
+        for name, value in state.items():
+            if not name.startswith(("encoder.", "decoder.")):
+                continue
+            if name == "decoder.tokens":
+                own[name][: len(value)] = value
+            elif name in own and own[name].shape == value.shape:
+                own[name] = value
+            else:
+                raise ValueError(f"detector checkpoint: {name} {tuple(value.shape)} has no place in this lifter")
+        self.load_state_dict(own)

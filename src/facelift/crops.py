@@ -1,0 +1,82 @@
+"""Square crops of a photo, upright or turned, and the exact way back to its pixels."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+MARGIN = 1.5
+"""Side of a face crop over the longer side of the tight box of the landmarks."""
+
+
+@dataclass(frozen=True)
+class CropTransform:
+    """Similarity between image px and the px of a square crop; pixel centres at integer + 0.5 in both."""
+
+    crop_from_image: Float[np.ndarray, "2 3"]
+    size: int
+    """Side of the crop, px."""
+    roll: float
+    """Angle in rad by which the crop's content is turned clockwise against the image."""
+
+    @property
+    def scale(self) -> float:
+        """Crop px per image px."""
+        return float(np.sqrt(np.linalg.det(self.crop_from_image[:, :2])))
+
+    def to_crop(self, points: Float[np.ndarray, "*b n 2"]) -> Float[np.ndarray, "*b n 2"]:
+        """Image px -> crop px."""
+        return points @ self.crop_from_image[:, :2].T + self.crop_from_image[:, 2]
+
+    def to_image(self, points: Float[np.ndarray, "*b n 2"]) -> Float[np.ndarray, "*b n 2"]:
+        """Crop px -> image px."""
+        return (points - self.crop_from_image[:, 2]) @ np.linalg.inv(self.crop_from_image[:, :2]).T
+
+
+def crop_transform(
+    box: Float[np.ndarray, "4"], *, size: int, scale: float = MARGIN, roll: float = 0.0
+) -> CropTransform:
+    """The square of `scale` times the box's longer side about its centre, its content turned clockwise by `roll` rad.
+
+    Raises ValueError for a box without extent or with values that are not finite.
+    """
+    box = np.asarray(box, np.float64)
+    side = scale * max(box[2] - box[0], box[3] - box[1]) if np.isfinite(box).all() else 0.0
+    if not side > 0:
+        raise ValueError(f"face box: expected finite x0 < x1, y0 < y1, found {box.tolist()}")
+    cos, sin = np.cos(roll), np.sin(roll)
+    linear = np.array([[cos, -sin], [sin, cos]]) * (size / side)
+    offset = size / 2 - linear @ ((box[:2] + box[2:]) / 2)
+    return CropTransform(np.column_stack([linear, offset]), size, roll)
+
+
+def cut(image: UInt8[np.ndarray, "h w 3"], transform: CropTransform) -> UInt8[np.ndarray, "s s 3"]:
+    """The crop's picture: bilinear, blurred first where it shrinks; outside the photo its edge is repeated."""
+    linear, offset = transform.crop_from_image[:, :2], transform.crop_from_image[:, 2]
+    image, origin = _window(image, transform)
+    offset = offset + linear @ origin
+    shrink = 1 / transform.scale
+    if shrink > 1.2:  # the width at which the pixel grid of the crop is just not undersampled
+        image = cv2.GaussianBlur(
+            image, (0, 0), 0.45 * np.sqrt(shrink**2 - 1), borderType=cv2.BORDER_REPLICATE
+        )
+    index_from_index = np.column_stack([linear, offset + linear @ [0.5, 0.5] - 0.5])
+    size = (transform.size, transform.size)
+    return cv2.warpAffine(
+        image, index_from_index, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _window(image: np.ndarray, transform: CropTransform) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the photo that the crop reads, with room for the blur, and its place (x, y).
+
+    Always at least one pixel, so that the edge can be repeated.
+    """
+    height, width = image.shape[:2]
+    s = float(transform.size)
+    corners = transform.to_image(np.array([[0.0, 0.0], [s, 0.0], [0.0, s], [s, s]]))
+    room = 2 + 2 / transform.scale
+    low = np.clip(np.floor(corners.min(0) - room), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(corners.max(0) + room), low + 1, [width, height]).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)

@@ -1,0 +1,1 @@
+"""Readers of checkpoints that others published. None executes what it reads."""

@@ -1,0 +1,95 @@
+"""The one place that reads torch files which others wrote: nothing in such a file is ever executed."""
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_REFUSALS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+)
+"""What torch.load raises on files that ask for code, and on files of which bytes were changed or cut off."""
+
+
+def read_torch(path: Path | str) -> Any:
+    """What `torch.save` put into the file: tensors and plain containers only, on the CPU.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind, or that asks for code
+    to be run (any class or function besides torch's own tensors).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a torch checkpoint, found no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _REFUSALS as error:
+        raise ValueError(
+            f"{path}: expected a torch file of tensors alone, found one that torch refuses ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line; torch's own refusal opens with advice to load unsafely, which is left out."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if "weights_only" not in line and "Weights only" not in line]
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+def read_state(path: Path | str, *, inside: str | None = None) -> dict[str, Tensor]:
+    """The state dict of a checkpoint, or the one it holds under the key `inside`. Raises as `read_torch`, and
+    ValueError where there is no dictionary of tensors."""
+    loaded = read_torch(path)
+    if inside is not None:
+        if not isinstance(loaded, dict) or inside not in loaded:
+            found = sorted(map(str, loaded))[:8] if isinstance(loaded, dict) else type(loaded).__name__
+            raise ValueError(f"{path}: expected a dictionary with {inside!r}, found {found}")
+        loaded = loaded[inside]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ValueError(f"{path}: expected a dictionary of tensors, found {_describe(loaded)}")
+    return loaded
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], *, path: Path | str) -> None:
+    """Copies `state` into `module`, names and shapes exactly; changes nothing if they differ.
+
+    Batch counters of old files may be missing. Raises ValueError that names the file and the first
+    differences.
+    """
+    expected = module.state_dict()
+    counters = {name for name in expected if name.endswith(".num_batches_tracked")}
+    missing = sorted(expected.keys() - state.keys() - counters)
+    surplus = sorted(state.keys() - expected.keys())
+    if missing or surplus:
+        raise ValueError(
+            f"{path}: expected the {len(expected)} tensors of {type(module).__name__}, found {len(state)}; "
+            f"missing: {_first(missing)}; unknown: {_first(surplus)}"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(
+                f"{path}: expected {name} of shape {tuple(expected[name].shape)}, found {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(expected | state)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+
+
+def _describe(loaded: Any) -> str:
+    if not isinstance(loaded, dict):
+        return type(loaded).__name__
+    odd = next(name for name, value in loaded.items() if not isinstance(value, Tensor))
+    return f"{type(loaded[odd]).__name__} under {odd!r}"

@@ -70,7 +70,7 @@ class TokenDecoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "b t w"]) -> Float[Tensor, "b n d"]:
         context = self.norm_image(self.embed(image) + self.position)
-        tokens = self.tokens.expand(len(image), -1, -1)
+        tokens = self.tokens.expand(image.shape[0], -1, -1)  # len() would freeze the batch in an export
         for block in self.blocks:
             tokens = block(tokens, context)
         return self.norm(tokens)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-Affine = Float[np.ndarray, "2 3"]
+from facelift.crops import MARGIN, CropTransform, crop_transform
 
 
 @dataclass(frozen=True)
@@ -27,40 +27,17 @@ class Augmentation:
     """Strength of colour, blur, noise and compression; 0 turns them off."""
 
 
-def crop_affine(
-    crop: Float[np.ndarray, "4"], size: int, *, scale: float = 1.0, shift=(0.0, 0.0), roll_deg: float = 0.0
-) -> Affine:
-    """Affine from image px to px of a `size` crop, cut `scale` times larger, moved and turned about its middle."""
-    side = max(crop[2] - crop[0], crop[3] - crop[1]) * scale
-    centre = (crop[:2] + crop[2:]) / 2 + np.asarray(shift) * side
-    angle = np.radians(roll_deg)
-    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * size / side
-    return np.column_stack([linear, size / 2 - linear @ centre])
-
-
-def move(affine: Affine, points: Float[np.ndarray, "*b n 2"]) -> Float[np.ndarray, "*b n 2"]:
-    """Points through an affine."""
-    return points @ affine[:, :2].T + affine[:, 2]
-
-
-def warp(image: UInt8[np.ndarray, "h w 3"], affine: Affine, size: int, border=cv2.BORDER_REPLICATE) -> np.ndarray:
-    """The crop's picture; blurs first where it shrinks. Pixel centres are at integer + 0.5."""
-    shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
-    if shrink > 1.2:
-        image = cv2.GaussianBlur(image, (0, 0), 0.45 * np.sqrt(shrink**2 - 1), borderType=cv2.BORDER_REPLICATE)
-    half = affine.copy()
-    half[:, 2] += affine[:, :2] @ [0.5, 0.5] - 0.5
-    return cv2.warpAffine(image, half, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-
-
-def random_affine(rng: np.random.Generator, crop, size: int, augmentation: Augmentation) -> Affine:
-    """A crop drawn from the augmentation's ranges."""
+def random_crop(
+    rng: np.random.Generator, box: Float[np.ndarray, "4"], size: int, augmentation: Augmentation
+) -> CropTransform:
+    """A crop about the face box, drawn from the augmentation's ranges."""
     roll = rng.normal(0, augmentation.roll_deg)
     if rng.random() < augmentation.large_roll:
         roll = rng.uniform(-90, 90)
-    scale = np.exp(np.clip(rng.normal(0.02, augmentation.scale), -0.3, 0.3))
-    shift = np.clip(rng.normal(0, augmentation.shift, 2), -0.15, 0.15)
-    return crop_affine(crop, size, scale=scale, shift=shift, roll_deg=roll)
+    scale = MARGIN * np.exp(np.clip(rng.normal(0.02, augmentation.scale), -0.3, 0.3))
+    side = scale * max(box[2] - box[0], box[3] - box[1])
+    shift = np.clip(rng.normal(0, augmentation.shift, 2), -0.15, 0.15) * side
+    return crop_transform(box + np.tile(shift, 2), size=size, scale=scale, roll=np.radians(roll))
 
 
 def occlude(

@@ -65,9 +65,7 @@ def tight_box(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4"]:
     return np.concatenate([np.nanmin(points, axis=0), np.nanmax(points, axis=0)])
 
 
-def fill_in(
-    sample: FaceSample, mesh: Float[np.ndarray, "98 2"], largest_error: float
-) -> Float[np.ndarray, "98 2"]:
+def fill_in(sample: FaceSample, mesh: Float[np.ndarray, "98 2"], largest_error: float) -> Float[np.ndarray, "98 2"]:
     """The mesh's lower brow and pupil, moved by the similarity that takes its brow and eye to the human labels.
 
     NaN for a side that is not wholly seen, or whose shapes disagree by more than `largest_error`.

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
-from facelift.datasets.augment import Augmentation, crop_affine, distort, move, occlude, random_affine, warp
+from facelift.crops import MARGIN, crop_transform, cut
+from facelift.datasets.augment import Augmentation, distort, occlude, random_crop
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE, FaceSample
@@ -21,8 +22,6 @@ class CropSample:
     points: Float[np.ndarray, "98 2"]
     """Crop widths; NaN where unlabelled."""
     state: Int8[np.ndarray, "98"]
-    affine: Float[np.ndarray, "2 3"]
-    """Image px -> crop px."""
 
 
 class RealFaces:
@@ -55,8 +54,8 @@ class RealFaces:
     def crop(self, key: tuple[int, int], size: int) -> CropSample:
         """The plain crop, for evaluation."""
         sample = self.labelled(key)
-        affine = crop_affine(sample.crop, size)
-        return CropSample(warp(sample.image, affine, size), move(affine, sample.points) / size, sample.state, affine)
+        crop = crop_transform(sample.crop, size=size, scale=1.0)
+        return CropSample(cut(sample.image, crop), crop.to_crop(sample.points) / size, sample.state)
 
     def augmented(
         self, key: tuple[int, int], size: int, rng: np.random.Generator, augmentation: Augmentation
@@ -66,15 +65,20 @@ class RealFaces:
         image, points, state = sample.image, sample.points, sample.state
         if rng.random() < 0.5:
             image, points, state = flip(image, points, state)
-        affine = random_affine(rng, sample.crop, size, augmentation)
-        crop = warp(image, affine, size)
-        points = move(affine, points)
+        transform = random_crop(rng, _face_box(sample.crop), size, augmentation)
+        crop, points = cut(image, transform), transform.to_crop(points)
         if rng.random() < augmentation.occluder:
             other = self.sets[0][int(rng.integers(len(self.sets[0])))].image
             crop, cover = occlude(rng, crop, other)
             state = cover_states(state, points, cover)
         crop = distort(rng, crop, augmentation.colour)
-        return CropSample(crop, points / size, state, affine)
+        return CropSample(crop, points / size, state)
+
+
+def _face_box(crop: np.ndarray) -> np.ndarray:
+    """The box whose crop by MARGIN is the given square."""
+    centre, half = (crop[:2] + crop[2:]) / 2, (crop[2:] - crop[:2]) / 2 / MARGIN
+    return np.concatenate([centre - half, centre + half])
 
 
 def flip(image, points, state):

@@ -69,9 +69,7 @@ class ViewCache:
 
     def __getitem__(self, index: int) -> RenderedView:
         image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
-        return RenderedView(
-            image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index]
-        )
+        return RenderedView(image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index])
 
 
 def build_views(config: ViewsConfig) -> Path:

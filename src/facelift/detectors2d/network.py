@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facelift.datasets.augment import crop_affine, move, warp
+from facelift.crops import crop_transform, cut
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import SCHEMES
-
-CROP_SCALE = 1.5
-"""Side of the crop in longer sides of the landmarks' box."""
 
 
 class NetworkDetector:
@@ -38,19 +35,15 @@ class NetworkDetector:
         self.scheme, self.size, self.batch = SCHEMES[scheme], self._session.get_inputs()[0].shape[-1], batch
         self._outputs = [f"{kind}_{scheme}" for kind in ("points", "cholesky", "visibility")]
 
-    def detect(
-        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]
-    ) -> Detections:
+    def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """Points in px of each image. Confidence is exp(-sigma / 2 % of the crop): 1 where the network is sure."""
-        affines = [crop_affine(box, self.size, scale=CROP_SCALE) for box in boxes]
-        crops = [warp(image, affine, self.size) for image, affine in zip(images, affines, strict=True)]
-        points, cholesky = self._run(crops)
-        inverse = [np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2] for affine in affines]
+        crops = [crop_transform(box, size=self.size) for box in np.asarray(boxes, float)]
+        points, cholesky = self._run([cut(image, crop) for image, crop in zip(images, crops, strict=True)])
         covariance = cholesky @ np.swapaxes(cholesky, -1, -2)
         sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 2)
-        to_image = np.stack([m[:, :2] for m in inverse])[:, None] * self.size
+        to_image = np.stack([np.linalg.inv(crop.crop_from_image[:, :2]) for crop in crops])[:, None] * self.size
         return Detections(
-            np.stack([move(m, p * self.size) for m, p in zip(inverse, points, strict=True)]),
+            np.stack([crop.to_image(p * self.size) for crop, p in zip(crops, points, strict=True)]),
             np.exp(-sigma / 0.02),
             np.ones(len(crops), bool),
             to_image @ covariance @ np.swapaxes(to_image, -1, -2),

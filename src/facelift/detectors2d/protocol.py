@@ -28,8 +28,6 @@ class Detector2D(Protocol):
 
     scheme: Scheme
 
-    def detect(
-        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]
-    ) -> Detections:
+    def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """`boxes`: one per image, the tight box of the landmarks from brows to chin, x0 y0 x1 y1 px."""
         ...

@@ -34,9 +34,7 @@ TDDFA = EulerConvention("XYZ", (-1, 1, 1))
 """3DDFA and 3DDFA_V2 read the same matrix in the same way as AFLW2000-3D, which their authors made."""
 
 
-def euler_deg(
-    rotation: Float[Any, "*b 3 3"], convention: EulerConvention = FACELIFT
-) -> Float[np.ndarray, "*b 3"]:
+def euler_deg(rotation: Float[Any, "*b 3 3"], convention: EulerConvention = FACELIFT) -> Float[np.ndarray, "*b 3"]:
     """(pitch, yaw, roll) in degrees of a cam_from_world rotation; the middle axis of the order in [-90, 90].
 
     At the singularity the last axis's angle is taken as 0.
@@ -53,9 +51,7 @@ def euler_deg(
         np.arctan2(parity * head[..., last, middle], head[..., middle, middle]),
         np.arctan2(-parity * head[..., middle, last], head[..., last, last]),
     )
-    angles[..., last] = np.where(
-        singular, 0.0, np.arctan2(-parity * head[..., first, middle], head[..., first, first])
-    )
+    angles[..., last] = np.where(singular, 0.0, np.arctan2(-parity * head[..., first, middle], head[..., first, first]))
     return np.degrees(angles) * convention.signs
 
 

@@ -15,9 +15,7 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self, queries: Float[Tensor, "b q w"], context: Float[Tensor, "b k w"]
-    ) -> Float[Tensor, "b q w"]:
+    def forward(self, queries: Float[Tensor, "b q w"], context: Float[Tensor, "b k w"]) -> Float[Tensor, "b q w"]:
         query = self._split(self.query(queries))
         key, value = map(self._split, self.key_value(context).chunk(2, dim=-1))
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)

@@ -49,9 +49,7 @@ class LandmarkDetector(nn.Module):
         size = self.encoder.image_size
         with torch.no_grad():
             image_tokens = self.encoder.eval()(torch.zeros(1, 3, size, size)).shape[1]
-        self.decoder = TokenDecoder(
-            tokens=98, image_width=self.encoder.width, image_tokens=image_tokens
-        )
+        self.decoder = TokenDecoder(tokens=98, image_width=self.encoder.width, image_tokens=image_tokens)
         self.heads = nn.ModuleDict({name: DefinitionHead(name, self.decoder.width) for name in definitions})
         self.train()
 

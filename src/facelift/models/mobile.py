@@ -40,9 +40,7 @@ class UniversalInvertedBottleneck(nn.Module):
 
 
 def _block(inputs, outputs, start, middle, expand, stride=1) -> UniversalInvertedBottleneck:
-    return UniversalInvertedBottleneck(
-        inputs, outputs, start=start, middle=middle, expand=expand, stride=stride
-    )
+    return UniversalInvertedBottleneck(inputs, outputs, start=start, middle=middle, expand=expand, stride=stride)
 
 
 class MobileEncoder(nn.Module):

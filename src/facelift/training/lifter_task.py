@@ -67,7 +67,10 @@ class LifterTask:
         as_tensor = lambda name: torch.as_tensor(  # noqa: E731
             np.stack([getattr(view, name) for view in views]), dtype=torch.float32
         )
-        return {**collate(samples), **{name: as_tensor(name) for name in ("landmarks", "rotation", "translation")}}
+        return {
+            **collate(samples),
+            **{name: as_tensor(name) for name in ("landmarks", "rotation", "translation")},
+        }
 
     def _real(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
         if self.config.loop.overfit:
@@ -89,17 +92,22 @@ class LifterTask:
             other = self.faces.sets[0][int(rng.integers(len(self.faces.sets[0])))].image
             image, cover = occlude(rng, image, other)
             state = cover_states(state, points * len(image), cover)
-        return CropSample(distort(rng, image, augmentation.colour), points, state, np.eye(2, 3))
+        return CropSample(distort(rng, image, augmentation.colour), points, state)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         predicted = model(batch["image"].float() / 255)
         rendered = len(batch["landmarks"])
         real = len(batch["image"]) - rendered
         target, state = batch["points"], batch["state"]
-        frames, views = Lifted(*(part[:real] for part in predicted)), Lifted(*(part[real:] for part in predicted))
+        frames, views = (
+            Lifted(*(part[:real] for part in predicted)),
+            Lifted(*(part[real:] for part in predicted)),
+        )
         known = torch.isfinite(batch["landmarks"]).all(-1).float()
         truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
-        terms = multi_frame_terms(frames, target[:real], self._frame_weight(frames.rotation, target[:real], state[:real]))
+        terms = multi_frame_terms(
+            frames, target[:real], self._frame_weight(frames.rotation, target[:real], state[:real])
+        )
         terms |= multi_view_terms(views, truth)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}

@@ -87,7 +87,10 @@ class _State:
         matrices = [p for p in task.model.parameters() if p.ndim > 1]
         others = [p for p in task.model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
             lr=config.lr,
         )
         self.averaged = copy.deepcopy(task.model).to(fabric.device).eval()

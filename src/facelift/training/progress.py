@@ -30,7 +30,11 @@ class Progress:
         left = (self.steps - self.step) / rate
         shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
         line = f"step {self.step}/{self.steps}  {rate * self.batch:.0f} samples/s  {_clock(left)} left  {shown}"
-        print(f"\r\x1b[K{line}" if self.interactive else line, end="" if self.interactive else "\n", file=sys.stderr)
+        print(
+            f"\r\x1b[K{line}" if self.interactive else line,
+            end="" if self.interactive else "\n",
+            file=sys.stderr,
+        )
         sys.stderr.flush()
 
 

@@ -43,7 +43,7 @@ def read_torch(path: Path | str) -> Any:
 def _reason(error: BaseException) -> str:
     """One line; torch's own refusal opens with advice to load unsafely, which is left out."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if "weights_only" not in line and "Weights only" not in line]
+    said = [line.partition(" Please ")[0] for line in lines if "Weights only load failed" not in line]
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 

@@ -47,6 +47,6 @@ def procrustes(
     sign[..., -1] = np.sign(np.linalg.det(u @ vt))  # Eq. 39
     rotation = (u * sign[..., None, :]) @ vt  # Eq. 40
     variance = (w * x**2).sum((-1, -2))
-    scale = (d * sign).sum(-1) / variance if with_scale else np.ones_like(variance)  # Eq. 42
+    scale = np.asarray((d * sign).sum(-1) / variance if with_scale else np.ones_like(variance))  # Eq. 42
     moved = (rotation @ mean_source[..., None])[..., 0]
     return Similarity(scale, rotation, mean_target - scale[..., None] * moved)  # Eq. 41

@@ -58,8 +58,8 @@ def roll_rotation(angle_rad: Any) -> Any:
 def sphere_translation(rotation: Float[Any, "*b 3 3"]) -> Float[Any, "*b 3"]:
     """Translation that puts the camera with this rotation on the sphere, its axis through LOOK_AT.
 
-    The eye is LOOK_AT - lam * forward with |eye| = RADIUS; so t = (0, 0, lam) - R LOOK_AT. It does not depend on
-    the roll, and is exact for every rotation (Ferman et al. 2024 learn only the residual to it).
+    The eye is LOOK_AT - lam * forward with |eye| = RADIUS; so t = (0, 0, lam) - R LOOK_AT. The eye does not
+    depend on the roll. Exact for every rotation (Ferman et al. 2024 learn only the residual to it).
     """
     xp = namespace(rotation)
     look_at = constant(LOOK_AT, rotation)

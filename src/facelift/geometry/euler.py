@@ -30,8 +30,10 @@ clockwise in the picture. Singular only at pitch +-90, so never in profile."""
 AFLW2000 = EulerConvention("XYZ", (-1, 1, 1))
 """AFLW2000-3D and 300W-LP `Pose_Para` (there in radians): yaw > 0 turns the nose to the image's left; singular in full
 profile. Checked on the data set's own 3D points."""
-TDDFA = EulerConvention("XYZ", (-1, 1, 1))
-"""3DDFA and 3DDFA_V2 read the same matrix in the same way as AFLW2000-3D, which their authors made."""
+TDDFA = EulerConvention("ZYX", (1, 1, -1))
+"""Angles that 3DDFA and 3DDFA_V2 print: of the rotation with y up and z to the viewer they read yaw = asin(r31),
+pitch = atan2(r32, r33), roll = atan2(r21, r11). Not AFLW2000-3D's: another order, and pitch and roll the other
+way: pitch > 0 looks down, roll > 0 tilts the head anticlockwise in the picture."""
 
 
 def euler_deg(rotation: Float[Any, "*b 3 3"], convention: EulerConvention = FACELIFT) -> Float[np.ndarray, "*b 3"]:

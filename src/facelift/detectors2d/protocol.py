@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -23,6 +23,7 @@ class Detections:
     """px^2, where the detector says."""
 
 
+@runtime_checkable
 class Detector2D(Protocol):
     """Landmarks of one face in a picture whose face box is known."""
 

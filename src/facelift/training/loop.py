@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is learned: the loop knows nothing else of it."""
 

@@ -1,0 +1,86 @@
+"""Real photos as training samples: crops, flips, covers, and the errors of a broken set."""
+
+import numpy as np
+import pytest
+
+from facelift.datasets.augment import Augmentation
+from facelift.datasets.packed import PackedSet
+from facelift.datasets.real_faces import RealFaces, cover_states, flip
+from facelift.landmarks import wflw98_of_ibug68
+
+
+def test_plain_crop_keeps_labels_in_place(packed_root):
+    faces = RealFaces(packed_root, ("small",))
+    crop = faces.crop(faces.train[2], 128)
+    labels = np.load(packed_root / "small.npz")["pts68"][2]
+    np.testing.assert_allclose(crop.points[wflw98_of_ibug68()] * 120, labels, atol=1e-4)
+    assert crop.image.shape == (128, 128, 3) and crop.image.dtype == np.uint8
+
+
+def test_last_faces_of_the_first_set_are_held_out(packed_root):
+    faces = RealFaces(packed_root, ("small", "small"), dev=2)
+    assert faces.dev == [(0, 4), (0, 5)] and len(faces.train) == 10 and not set(faces.dev) & set(faces.train)
+    assert faces.yaw_deg((0, 0)) == -80
+
+
+def test_two_flips_are_none(packed_root):
+    faces = RealFaces(packed_root, ("small",))
+    sample = faces.labelled(faces.train[0])
+    image, points, state = flip(*flip(sample.image, sample.points, sample.state))
+    np.testing.assert_array_equal(image, sample.image)
+    np.testing.assert_allclose(points, sample.points)
+    np.testing.assert_array_equal(state, sample.state)
+
+
+def test_flip_moves_a_pixel_and_its_point_together():
+    image = np.zeros((8, 10, 3), np.uint8)
+    image[3, 2] = 255
+    points = np.full((98, 2), np.nan)
+    points[60] = (2.5, 3.5)  # outer corner of the image-left eye, on that pixel
+    flipped, moved, _ = flip(image, points, np.zeros(98, np.int8))
+    assert flipped[3, 7, 0] == 255 and moved[72].tolist() == [7.5, 3.5] and np.isnan(moved[60]).all()
+
+
+def test_same_seed_same_sample_and_other_seed_another(packed_root):
+    faces = RealFaces(packed_root, ("small",))
+    draw = lambda seed: faces.augmented(faces.train[1], 128, np.random.default_rng(seed), Augmentation())  # noqa: E731
+    first, again, other = draw(5), draw(5), draw(6)
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.points, again.points)
+    assert np.abs(first.points - other.points)[np.isfinite(first.points)].max() > 0.005
+
+
+def test_covered_points_become_occluded_but_not_self_occluded_ones():
+    cover = np.zeros((10, 10), bool)
+    cover[:, :5] = True
+    state = np.array([0, 0, 2, -1, 0], np.int8)
+    points = np.array([[2.5, 2.5], [7.5, 2.5], [2.5, 2.5], [2.5, 2.5], [-3.0, 2.0]])
+    assert cover_states(state, points, cover).tolist() == [1, 0, 2, -1, 0]
+
+
+def test_pseudo_labels_fill_only_what_people_did_not_label(packed_root, tmp_path):
+    points = np.full((1, 98, 2), np.nan, np.float32)
+    points[0, [38, 33]] = [[11, 12], [1, 1]]
+    np.savez(tmp_path / "labels.npz", set=["small"], name=["000.jpg"], points=points)
+    plain = RealFaces(packed_root, ("small",))
+    filled = RealFaces(packed_root, ("small",), labels=tmp_path / "labels.npz")
+    np.testing.assert_array_equal(filled.labelled((0, 0)).points[38], [11, 12])
+    np.testing.assert_array_equal(filled.labelled((0, 0)).points[33], plain.labelled((0, 0)).points[33])
+
+
+def test_missing_files_and_arrays_are_named(packed_root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"other\.npz.*packed set"):
+        PackedSet(packed_root, "other")
+    with pytest.raises(FileNotFoundError, match="facelift label"):
+        RealFaces(packed_root, ("small",), labels=tmp_path / "none.npz")
+    np.savez(packed_root / "small.npz", name=["000.jpg"])
+    with pytest.raises(ValueError, match=r"small\.npz: expected an array 'pts68'"):
+        PackedSet(packed_root, "small")
+
+
+def test_a_label_without_its_picture_is_named(packed_root):
+    labels = dict(np.load(packed_root / "small.npz"))
+    labels["name"][1] = "gone.jp"
+    np.savez(packed_root / "small.npz", **labels)
+    with pytest.raises(ValueError, match=r"small\.tar: .* found none for gone\.jp"):
+        PackedSet(packed_root, "small")

@@ -1,0 +1,98 @@
+"""The loop: an interrupted run ends as an undisturbed one does, and its folder says what was run."""
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from facelift.training.config import LoopConfig
+from facelift.training.loop import learning_rate, train
+
+
+class Line:
+    """Fits a line to noisy samples drawn from the step alone."""
+
+    def __init__(self, kill_at: int | None = None):
+        torch.manual_seed(0)
+        self.model, self.kill_at = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), kill_at
+
+    def batch(self, step, rank=0, world=1):
+        if step == self.kill_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        return {"x": x, "y": x.sum(1, keepdim=True)}
+
+    def losses(self, model, batch):
+        return {"loss": (model(batch["x"]) - batch["y"]).square().mean()}
+
+    def evaluate(self, model):
+        return {"error": self.losses(model, self.batch(10_000))["loss"].item()}
+
+    def picture(self, model):
+        return np.zeros((4, 4, 3), np.uint8)
+
+
+def config(run, **changes) -> LoopConfig:
+    settings = {"steps": 40, "batch": 8, "lr": 1e-2, "warmup": 5, "evaluate_every": 10, "accelerator": "cpu"}
+    return LoopConfig(run=run, **settings | changes)
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["averaged"]
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Puts back the signal handlers that a run sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_run_stopped_by_sigterm_resumes_exactly(tmp_path):
+    whole = weights(train(Line(), config(tmp_path / "whole"), {"task": "line"}))
+    stopped = train(Line(kill_at=17), config(tmp_path / "parts"), {"task": "line"})
+    assert torch.load(stopped, weights_only=True)["step"] < 20
+    resumed = weights(train(Line(), config(tmp_path / "parts"), {"task": "line"}))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for name in ("whole", "parts"):
+        rows = list(csv.DictReader((tmp_path / name / "metrics.csv").open()))
+        assert [int(row["step"]) for row in rows] == [10, 20, 30, 40]
+
+
+def test_the_loss_falls_and_the_folder_tells_the_run(tmp_path):
+    train(Line(), config(tmp_path, steps=300, evaluate_every=50), {"task": "line", "loop": {"steps": 300}})
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert float(rows[-1]["error"]) < 0.3 * float(rows[0]["error"])
+    assert json.loads((tmp_path / "config.json").read_text())["task"] == "line"
+    assert "torch" in json.loads((tmp_path / "versions.json").read_text())
+    assert (tmp_path / "curves.png").exists() and (tmp_path / "pictures" / "0000300.png").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_other_settings_do_not_resume_a_run(tmp_path):
+    train(Line(), config(tmp_path, steps=5), {"task": "line", "loop": {"lr": 1}})
+    with pytest.raises(ValueError, match=r"config\.json: expected the settings of this run"):
+        train(Line(), config(tmp_path, steps=5), {"task": "line", "loop": {"lr": 2}})
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
+    task = Line()
+    task.losses = lambda model, batch: {"loss": model(batch["x"]).sum() * float("nan")}
+    with pytest.raises(FloatingPointError, match="step 0"):
+        train(task, config(tmp_path), {})
+
+
+def test_learning_rate_warms_up_peaks_and_ends_at_zero():
+    settings = LoopConfig(run=Path("unused"), steps=105, warmup=5, lr=1.0)
+    assert learning_rate(0, settings) == pytest.approx(0.2)
+    assert learning_rate(5, settings) == 1.0
+    assert learning_rate(55, settings) == pytest.approx(0.5)
+    assert learning_rate(105, settings) == pytest.approx(0.0)

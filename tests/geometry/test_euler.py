@@ -52,7 +52,9 @@ def test_singular_angles_still_describe_the_rotation(name, middle_deg):
     angles = np.array([30.0, 30.0, 30.0])
     angles["XYZ".index(convention.order[1])] = middle_deg
     rotation = rotation_from_euler(angles, convention)
+    rotation[np.abs(rotation) < 1e-12] = 0  # exactly singular, no rounding left to read the angles from
     found = euler_deg(rotation, convention)
+    assert found["XYZ".index(convention.order[2])] == 0
     np.testing.assert_allclose(rotation_from_euler(found, convention), rotation, atol=1e-7)
 
 
@@ -88,6 +90,17 @@ def test_signs_mean_what_a_viewer_sees(name, up, right, clockwise):
     assert nose[0] == pytest.approx(right * np.sin(np.radians(20)))
     _, crown = seen(rotation_from_euler(np.array([0, 0, 20.0]), convention))
     assert crown[0] == pytest.approx(clockwise * np.sin(np.radians(20)))
+
+
+def test_our_order_is_regular_in_profile_where_aflw2000s_is_singular():
+    """A profile that looks up, head tilted: yaw is the turn about the vertical, whatever pitch and roll are."""
+    angles = np.array([25.0, 90.0, -35.0])
+    rotation = rotation_from_euler(angles)
+    np.testing.assert_allclose(euler_deg(rotation), angles, atol=1e-9)
+    nose, _ = seen(rotation)
+    np.testing.assert_allclose(nose, [np.cos(np.radians(25)), -np.sin(np.radians(25)), 0], atol=1e-12)
+    singular = rotation_from_euler(np.array([25.0, 90.0, -35.0]), AFLW2000)
+    np.testing.assert_allclose(singular, rotation_from_euler(np.array([0.0, 90, -35 - 25]), AFLW2000), atol=1e-12)
 
 
 def test_no_angle_is_the_frontal_camera():

@@ -1,5 +1,6 @@
 """Reader of the project's packed sets: NAME.tar of JPEG files beside NAME.npz of labels."""
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def _decode(jpeg: bytes, name: str) -> np.ndarray:
     if image is None:
         raise ValueError(f"{name}: expected a JPEG picture, found {len(jpeg)} bytes that do not decode")
     return image
+
+
+def data_root(given: Path | None) -> Path:
+    """The data folder: the option, else FACELIFT_DATA. ValueError if there is neither."""
+    found = given or os.environ.get("FACELIFT_DATA")
+    if not found:
+        raise ValueError("no data folder: expected --data or the variable FACELIFT_DATA, found neither")
+    return Path(found)

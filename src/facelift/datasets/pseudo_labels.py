@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.datasets.densify import wflw98_from_ibug68
-from facelift.datasets.packed import PackedSet
+from facelift.datasets.packed import PackedSet, data_root
 from facelift.datasets.sample import OCCLUDED, FaceSample
 from facelift.geometry import procrustes
 from facelift.landmarks import wflw98_of_ibug68
@@ -29,8 +29,8 @@ class LabelConfig:
 
     out: Path
     """The .npz to write."""
-    data: Path
-    """Folder of the packed sets."""
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
     """Packed sets to label."""
     largest_error: float = 0.03
@@ -42,10 +42,11 @@ def label(config: LabelConfig) -> Path:
     """Writes set, name and WFLW-98 points (NaN but where filled in) of every photo; returns the path."""
     from facelift.detectors2d.mediapipe import MediaPipeDetector
 
+    root = data_root(config.data)
     rows: list[tuple[str, str, np.ndarray]] = []
     with MediaPipeDetector() as detector:
         for name in config.sets:
-            packed = PackedSet(config.data, name)
+            packed = PackedSet(root, name)
             for index in range(len(packed)):
                 sample = packed[index]
                 box = tight_box(sample.points)

@@ -1,6 +1,5 @@
 """Training of the 2D detector on human labels."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facelift.datasets.augment import Augmentation
+from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import CropSample, RealFaces
 from facelift.landmarks import conversion
 from facelift.losses.laplacian import laplacian_loss
@@ -98,14 +98,6 @@ def predict_points(model: nn.Module, crops: list[CropSample], batch: int = 100) 
         image = collate(crops[start : start + batch])["image"].to(device)
         parts.append(model(image.float() / 255)["wflw98"].points.cpu().numpy())
     return np.concatenate(parts)
-
-
-def data_root(given: Path | None) -> Path:
-    """The data folder: the option, else FACELIFT_DATA. ValueError if there is neither."""
-    found = given or os.environ.get("FACELIFT_DATA")
-    if not found:
-        raise ValueError("no data folder: expected --data or the variable FACELIFT_DATA, found neither")
-    return Path(found)
 
 
 def train_detector(config: DetectorConfig) -> Path:

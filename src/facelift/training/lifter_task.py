@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from facelift.checkpoints.safe_load import read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
+from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
@@ -25,7 +26,7 @@ from facelift.losses.facelift_loss import (
 from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifted, Lifter
 from facelift.training.config import LifterConfig
-from facelift.training.detector_task import collate, data_root
+from facelift.training.detector_task import collate
 from facelift.training.dev_metrics import visible_nme
 from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng

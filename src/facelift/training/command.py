@@ -1,0 +1,23 @@
+"""`facelift train detector|lifter`: importable without torch, so that its help is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from facelift.training.config import DetectorConfig, LifterConfig
+
+TrainConfig = (
+    Annotated[LifterConfig, tyro.conf.subcommand("lifter")] | Annotated[DetectorConfig, tyro.conf.subcommand("detector")]
+)
+
+
+def train(config: LifterConfig | DetectorConfig) -> Path:
+    """Trains what the config is of, or goes on; returns the checkpoint."""
+    if isinstance(config, DetectorConfig):
+        from facelift.training.detector_task import train_detector
+
+        return train_detector(config)
+    from facelift.training.lifter_task import train_lifter
+
+    return train_lifter(config)

@@ -1,0 +1,106 @@
+"""Export: ONNX gives torch's points on a fixed input, and a broken run is refused."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from facelift.detectors2d.network import NetworkDetector
+from facelift.export import TOLERANCE_PX, ExportConfig, export, parity_px, probe
+from facelift.models.detector import LandmarkDetector
+from facelift.models.lifter import Lifter
+from facelift.onnx_lifter import OnnxLifter
+
+
+def write_run(root, task: str, model: torch.nn.Module):
+    root.mkdir()
+    (root / "config.json").write_text(json.dumps({"task": task, "encoder": "mobile"}))
+    torch.save({"averaged": model.state_dict()}, root / "checkpoint.pt")
+    return root
+
+
+@pytest.fixture(scope="module")
+def lifter() -> Lifter:
+    """Not fresh: every output depends on the picture."""
+    torch.manual_seed(0)
+    lifter = Lifter(template=torch.randn(98, 3) * 0.1).eval()
+    for head in (lifter.offset, lifter.spread, lifter.rotation, lifter.t_xy, lifter.t_z):
+        torch.nn.init.normal_(head.out.weight, std=0.2)
+    return lifter
+
+
+@pytest.fixture(scope="module")
+def exported(lifter, tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    run = write_run(root / "run", "lifter", lifter)
+    (root / "card.md").write_text("# A card")
+    return export(ExportConfig(run=run, out=root / "lifter.onnx", name="tiny", card=root / "card.md"))
+
+
+def test_onnx_gives_the_points_of_torch(lifter, exported):
+    image = probe(128)
+    with torch.no_grad():
+        expected = lifter(torch.as_tensor(image))
+    crops = np.round(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    found = OnnxLifter(exported).run(crops)
+    with torch.no_grad():
+        expected = lifter(torch.as_tensor(crops.transpose(0, 3, 1, 2)).float() / 255)
+    assert np.abs(expected.points[0] - expected.points[1]).max() * 128 > 0.5  # the input matters
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=TOLERANCE_PX / 128)
+    np.testing.assert_allclose(found.rotation, expected.rotation, atol=1e-5)
+    np.testing.assert_allclose(
+        found.covariance, (expected.cholesky @ expected.cholesky.mT).numpy(), rtol=1e-3, atol=1e-9
+    )
+    np.testing.assert_allclose(found.visibility, expected.visibility.sigmoid(), atol=1e-5)
+
+
+def test_batch_size_is_free_and_the_card_travels(exported):
+    network = OnnxLifter(exported)
+    assert network.run(np.zeros((5, 128, 128, 3), np.uint8)).landmarks.shape == (5, 98, 3)
+    assert network.card == "# A card" and network.metadata["name"] == "tiny"
+    onnx.checker.check_model(onnx.load(exported))
+    assert not list(exported.parent.glob("*.partial"))
+
+
+def test_a_difference_is_seen(lifter, exported):
+    """The check of the export fails for other weights."""
+    other = Lifter(template=lifter.template + 0.001).eval()
+    other.load_state_dict(lifter.state_dict() | {"template": lifter.template + 0.001})
+
+    class Flat(torch.nn.Module):
+        def forward(self, image):
+            return tuple(other(image))
+
+    assert parity_px(Flat(), exported, probe(128)) > 100 * TOLERANCE_PX
+
+
+def test_detector_runs_after_export(tmp_path):
+    torch.manual_seed(1)
+    detector = LandmarkDetector().eval()
+    path = export(ExportConfig(run=write_run(tmp_path / "run", "detector", detector), out=tmp_path / "detector.onnx"))
+    image = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    side = 128 / 1.5
+    box = np.array([[64 - side / 2, 64 - side / 2, 64 + side / 2, 64 + side / 2]])  # its crop is the picture
+    for scheme in ("wflw98", "ibug68"):
+        found = NetworkDetector(path, scheme=scheme).detect([image], box)
+        with torch.no_grad():
+            expected = detector(torch.as_tensor(image.transpose(2, 0, 1)[None]).float() / 255)[scheme]
+        np.testing.assert_allclose(found.points, expected.points * 128, atol=1e-3)
+        covariance = (expected.cholesky @ expected.cholesky.mT).numpy() * 128**2
+        np.testing.assert_allclose(found.covariances, covariance, rtol=1e-3)
+        assert found.found.all() and (found.confidence > 0).all() and (found.confidence <= 1).all()
+
+
+def test_what_is_no_run_or_no_detector_is_refused(tmp_path, exported):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        export(ExportConfig(run=tmp_path, out=tmp_path / "x.onnx"))
+    (tmp_path / "config.json").write_text(json.dumps({"task": "gan"}))
+    with pytest.raises(ValueError, match="expected task detector or lifter, found 'gan'"):
+        export(ExportConfig(run=tmp_path, out=tmp_path / "x.onnx"))
+    with pytest.raises(ValueError, match="expected a detector with output points_wflw98"):
+        NetworkDetector(exported)
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ValueError, match=r"text\.onnx: expected an ONNX file"):
+        NetworkDetector(tmp_path / "text.onnx")

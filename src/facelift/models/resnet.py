@@ -29,9 +29,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
         y = self.relu(self.bn1(self.conv1(x)))
@@ -42,6 +40,9 @@ class Bottleneck(nn.Module):
 
 class ResNetEncoder(nn.Module):
     """Image in [0, 1] -> one token per cell of the last feature map (stride 32), row by row."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, depths: tuple[int, int, int, int], *, image_size: int = 224, stem: int = 64):
         super().__init__()

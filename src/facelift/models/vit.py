@@ -48,9 +48,7 @@ class ResidualBlock(nn.Module):
         self.attn = SelfAttention(width, heads)
         self.ln_1 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width)
-            )
+            OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width))
         )
         self.ln_2 = nn.LayerNorm(width)
 
@@ -77,6 +75,9 @@ class VisionTransformer(nn.Module):
 
     With `projection` the tokens pass CLIP's map into the space shared with text.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,

@@ -45,10 +45,28 @@ def crop_transform(
     side = scale * max(box[2] - box[0], box[3] - box[1]) if np.isfinite(box).all() else 0.0
     if not side > 0:
         raise ValueError(f"face box: expected finite x0 < x1, y0 < y1, found {box.tolist()}")
+    return _square((box[:2] + box[2:]) / 2, side, size=size, roll=roll)
+
+
+def crop_around(
+    points: Float[np.ndarray, "n 2"], *, size: int, scale: float = MARGIN, roll: float = 0.0
+) -> CropTransform:
+    """The crop, its content turned clockwise by `roll` rad, that frames the points' tight box in the turned picture."""
+    turn = _turn(roll)
+    turned = points @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    return _square(turn.T @ ((low + high) / 2), scale * float((high - low).max()), size=size, roll=roll)
+
+
+def _square(centre: np.ndarray, side: float, *, size: int, roll: float) -> CropTransform:
+    linear = _turn(roll) * (size / side)
+    return CropTransform(np.column_stack([linear, size / 2 - linear @ centre]), size, float(roll))
+
+
+def _turn(roll: float) -> np.ndarray:
+    """Turns picture content clockwise (x right, y down)."""
     cos, sin = np.cos(roll), np.sin(roll)
-    linear = np.array([[cos, -sin], [sin, cos]]) * (size / side)
-    offset = size / 2 - linear @ ((box[:2] + box[2:]) / 2)
-    return CropTransform(np.column_stack([linear, offset]), size, roll)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 def cut(image: UInt8[np.ndarray, "h w 3"], transform: CropTransform) -> UInt8[np.ndarray, "s s 3"]:
@@ -58,14 +76,10 @@ def cut(image: UInt8[np.ndarray, "h w 3"], transform: CropTransform) -> UInt8[np
     offset = offset + linear @ origin
     shrink = 1 / transform.scale
     if shrink > 1.2:  # the width at which the pixel grid of the crop is just not undersampled
-        image = cv2.GaussianBlur(
-            image, (0, 0), 0.45 * np.sqrt(shrink**2 - 1), borderType=cv2.BORDER_REPLICATE
-        )
+        image = cv2.GaussianBlur(image, (0, 0), 0.45 * np.sqrt(shrink**2 - 1), borderType=cv2.BORDER_REPLICATE)
     index_from_index = np.column_stack([linear, offset + linear @ [0.5, 0.5] - 0.5])
     size = (transform.size, transform.size)
-    return cv2.warpAffine(
-        image, index_from_index, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return cv2.warpAffine(image, index_from_index, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _window(image: np.ndarray, transform: CropTransform) -> tuple[np.ndarray, np.ndarray]:

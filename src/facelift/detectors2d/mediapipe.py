@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from facelift.crops import crop_transform, cut
 from facelift.detectors2d.protocol import Detections
-from facelift.landmarks import SCHEMES, WFLW98, conversion
+from facelift.landmarks import SCHEMES, conversion
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +75,11 @@ class MediaPipeDetector:
     """
 
     def __init__(self, scheme: str = "wflw98", *, min_score: float = 0.2):
-        self.scheme = SCHEMES[scheme] if scheme in SCHEMES else WFLW98
         self._map = conversion("wflw98", scheme) @ wflw98_weights()
+        self.scheme = SCHEMES[scheme]
         self._graph = _face_mesh(min_score)
 
-    def detect(
-        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]
-    ) -> Detections:
+    def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """Points in px of each image. Confidence: the face detector's score, lower where the surface turns away from
         the camera and beyond 60 degrees of yaw."""
         boxes = np.asarray(boxes, np.float64)

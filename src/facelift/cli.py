@@ -1,0 +1,96 @@
+"""The command line: a table of commands, each a frozen dataclass that tyro reads and a function that takes it."""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from facelift import __version__
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives. Its module is imported when it is called, so the help needs no torch."""
+
+    summary: str
+    module: str
+    config: str
+    function: str
+    """Takes the config. What it returns: an int is the exit code, a path is printed."""
+
+
+COMMANDS = {
+    "predict": Command("faces of photos and videos", "facelift.commands.predict", "PredictConfig", "predict"),
+    "detect": Command("2D landmarks by a detector", "facelift.commands.detect", "DetectConfig", "detect"),
+    "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
+    "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
+    "label": Command("brow and pupil labels for photos", "facelift.datasets.pseudo_labels", "LabelConfig", "label"),
+    "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
+    "train": Command("a lifter or a 2D detector", "facelift.training.command", "TrainConfig", "train"),
+    "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `facelift COMMAND ...`; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"facelift {__version__}")
+        return 0
+    name = arguments.pop(0)
+    if name not in COMMANDS:
+        print(f"facelift: expected a command among {', '.join(COMMANDS)}, found {name!r}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's own log: errors only
+    return _run(name, COMMANDS[name], arguments)
+
+
+def _run(name: str, command: Command, arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("facelift"):
+            raise
+        print(
+            f"facelift {name}: needs {error.name}, which is not installed: pip install 'facelift[train]'",
+            file=sys.stderr,
+        )
+        return 1
+    import tyro
+
+    config = tyro.cli(getattr(module, command.config), prog=f"facelift {name}", args=arguments)
+    try:
+        result = getattr(module, command.function)(config)
+    except (ValueError, OSError, ImportError) as error:
+        from facelift.commands.report import explain, tell
+
+        tell(f"facelift {name}: {explain(error)}")
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nfacelift {name}: stopped", file=sys.stderr)
+        return 130
+    if isinstance(result, int):
+        return result
+    if result is not None:
+        print(result)
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return (
+        "facelift: 3D facial landmarks with uncertainty, visibility and head pose\n\n"
+        f"usage: facelift COMMAND [options]\n\n{rows}\n\n"
+        "`facelift COMMAND --help` tells a command's options; `facelift --version` the version."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

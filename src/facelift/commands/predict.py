@@ -1,0 +1,117 @@
+"""`facelift predict`: photos, folders and videos in; landmarks, pose and drawings out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from facelift.atomic import written_whole
+from facelift.commands.inputs import Input, expand
+from facelift.commands.report import Report, progress, run_over, say
+from facelift.drawing import draw_photo
+from facelift.face import Face
+from facelift.face_io import write_faces
+from facelift.images import load_photo
+from facelift.predictor import Predictor
+from facelift.video import predict_video
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Find the faces of photos and videos: 98 3D landmarks, their 2D uncertainty and visibility, and head pose.
+
+    Prints one line a face (angles in degrees, lengths in px of the photo) and writes a file per photo. A video becomes
+    one table with a row a face (csv, or npz if asked for) and, with --draw, one annotated video.
+    """
+
+    inputs: tyro.conf.Positional[tuple[str, ...]]
+    """Photos, videos, folders, or globs in quotes."""
+    out: Path = Path("facelift-out")
+    """Folder for the results."""
+    draw: bool = False
+    """Also write pictures (or a video) with the landmarks drawn in."""
+    format: tuple[Literal["json", "csv", "npz", "pts"], ...] = ("json",)
+    """Files to write per photo; pts holds iBUG's 68 points."""
+    scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
+    """Landmarks to write for photos."""
+    weights: Path | None = None
+    """An .onnx file of `facelift export`; without it, the weights that come with the package."""
+    finder: Literal["auto", "mediapipe", "haar"] = "auto"
+    """What finds the faces; auto takes MediaPipe if it is installed."""
+    boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
+    """Face boxes in px, brows to chin, instead of a finder; the same for every input."""
+    threads: int | None = None
+    """Threads of the network; without it, this machine's CPUs, at most 4."""
+    refine: bool = True
+    """Look twice: the second crop is framed and turned upright by the first look."""
+
+
+def predict(config: PredictConfig) -> int:
+    """Runs the command; returns the exit code."""
+    if not config.inputs:
+        raise ValueError("predict: expected at least one photo, video or folder, found none")
+    predictor = Predictor(config.weights, finder=config.finder, threads=config.threads, refine=config.refine)
+    inputs = expand(config.inputs)
+    if not inputs:
+        raise ValueError(f"{' '.join(config.inputs)}: expected photos or videos, found none")
+
+    def work(entry: Input, report: Report) -> int:
+        job = _video if entry.is_video else _photo
+        return job(entry, config, predictor, report)
+
+    report = run_over(inputs, work)
+    say(report.summary(config.out))
+    return report.exit_code
+
+
+def _photo(entry: Input, config: PredictConfig, predictor: Predictor, report: Report) -> int:
+    photo = load_photo(entry.path)
+    faces = predictor.predict_photo(photo, np.array(config.boxes) if config.boxes else None)
+    base = config.out / entry.stem
+    for kind in config.format:
+        converted = faces if kind == "pts" else [face.to(config.scheme) for face in faces]
+        target = base.with_name(f"{base.name}.{kind}")
+        report.written += write_faces(target, converted, image=str(entry.path), image_wh=photo.original_wh)
+    if config.draw:
+        report.written.append(write_picture(base.with_name(f"{base.name}.jpg"), draw_photo(photo, faces)))
+    for index, face in enumerate(faces):
+        say(_line(entry.path, index, face))
+    if not faces:
+        say(f"{entry.path}: no face")
+    return len(faces)
+
+
+def _video(entry: Input, config: PredictConfig, predictor: Predictor, report: Report) -> int:
+    if config.boxes:
+        raise ValueError(f"{entry.path}: expected a photo with --boxes, found a video, whose faces move")
+    base = config.out / entry.stem
+    table = base.with_name(f"{base.name}.{'npz' if 'npz' in config.format else 'csv'}")
+    summary = predict_video(
+        predictor,
+        entry.path,
+        table=table,
+        picture=base.with_name(f"{base.name}.mp4") if config.draw else None,
+        progress=lambda done, total: progress(f"{entry.path}: frame {done}{f'/{total}' if total else ''}"),
+    )
+    report.written += summary.paths
+    say(f"{entry.path}: {summary.frames} frames, {summary.with_faces} with a face, {summary.faces} faces")
+    return summary.faces
+
+
+def _line(path: Path, index: int, face: Face) -> str:
+    pitch, yaw, roll = face.euler_deg
+    box = " ".join(f"{value:.1f}" for value in face.box)
+    return (
+        f"{path}: face {index + 1}  box {box}  pitch {pitch:+.1f} yaw {yaw:+.1f} roll {roll:+.1f}  "
+        f"sigma {face.sigmas.mean():.2f}  score {face.score:.2f}"
+    )
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> Path:
+    """Writes an RGB picture; returns its path."""
+    with written_whole(path) as partial:
+        Image.fromarray(pixels).save(partial, quality=92)
+    return path

@@ -1,0 +1,188 @@
+"""What was found, drawn over the photo: landmarks, their uncertainty, the head's axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facelift.face import Face
+from facelift.geometry.camera import project
+from facelift.images import Photo
+from facelift.landmarks import Scheme
+
+COLOURS = {
+    "contours": (80, 200, 255),
+    "brows": (255, 190, 60),
+    "nose": (255, 120, 170),
+    "eyes": (110, 255, 140),
+    "mouth": (255, 95, 80),
+    "pupils": (255, 255, 255),
+}
+"""RGB per region."""
+_AXES = ((235, 60, 60), (70, 210, 80), (70, 120, 255))
+"""RGB of the head's x (subject's left), y (up), z (out of the face)."""
+_READABLE, _LARGEST = 160, 2400
+"""A picture is enlarged until its smallest face is so wide, as long as its longer side stays below the second, px."""
+_SHIFT = 4
+"""Binary digits after the point of the coordinates that OpenCV draws with."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What is drawn."""
+
+    points: bool = True
+    lines: bool = True
+    ellipses: bool = True
+    """2-sigma ellipses of the points."""
+    axes: bool = True
+    box: bool = True
+
+
+def draw_faces(
+    image: UInt8[np.ndarray, "h w 3"], faces: Sequence[Face], overlay: Overlay | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy of the RGB picture with the faces drawn on it; hidden landmarks (visibility < 0.5) are hollow.
+
+    The faces' pixels must be those of `image`.
+    """
+    overlay = overlay or Overlay()
+    canvas = np.ascontiguousarray(image).copy()
+    for face in faces:
+        if not np.isfinite(face.points_2d).all():
+            continue
+        width = _width(face.points_2d)
+        if overlay.box:
+            _draw_box(canvas, face.box, width)
+        if overlay.ellipses:
+            _draw_ellipses(canvas, face)
+        if overlay.lines:
+            _draw_lines(canvas, face.points_2d, face.landmark_scheme)
+        if overlay.points:
+            _draw_points(canvas, face.points_2d, face.landmark_scheme, face.visibility)
+        if overlay.axes:
+            _draw_axes(canvas, face, width)
+    return canvas
+
+
+def draw_photo(photo: Photo, faces: Sequence[Face], overlay: Overlay | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """`draw_faces` for faces in px of the photo's original; a small picture is enlarged so that one sees something."""
+    image = photo.pixels
+    zoom = 1
+    if faces:
+        smallest = min(_width(face.points_2d) for face in faces) / photo.scale
+        zoom = int(np.clip(min(_READABLE / max(smallest, 1.0), _LARGEST / max(image.shape[:2])), 1, 4))
+    if zoom > 1:
+        size = (image.shape[1] * zoom, image.shape[0] * zoom)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return draw_faces(image, [face.scaled(zoom / photo.scale) for face in faces], overlay)
+
+
+def draw_points(
+    image: UInt8[np.ndarray, "h w 3"],
+    points: Float[np.ndarray, "n 2"],
+    scheme: Scheme,
+    confidence: Float[np.ndarray, "n"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy of the picture with one face's 2D points, px; those of confidence below 0.5 are hollow."""
+    canvas = np.ascontiguousarray(image).copy()
+    if np.isfinite(points).all():
+        _draw_lines(canvas, points, scheme)
+        _draw_points(canvas, points, scheme, confidence)
+    return canvas
+
+
+def _width(points: np.ndarray) -> float:
+    """Size of the face, px: what thicknesses follow."""
+    return float(np.ptp(points, axis=0).max())
+
+
+def _colours(scheme: Scheme) -> list[tuple[int, int, int]]:
+    """Colour of each landmark."""
+    colours = [(255, 255, 255)] * scheme.size
+    for region, indices in scheme.regions.items():
+        for index in indices:
+            colours[index] = COLOURS[region]
+    return colours
+
+
+def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:
+    """px with centres at integer + 0.5 -> OpenCV's fixed-point pixel indices."""
+    x, y = np.clip((np.asarray(point) - 0.5) * 2**_SHIFT, -(2**28), 2**28)
+    return round(float(x)), round(float(y))
+
+
+def _thickness(width: float, per_face: float) -> int:
+    return max(1, round(width * per_face))
+
+
+def _blend(canvas: np.ndarray, drawn: np.ndarray, share: float) -> None:
+    cv2.addWeighted(drawn, share, canvas, 1 - share, 0, dst=canvas)
+
+
+def _draw_lines(canvas: np.ndarray, points: np.ndarray, scheme: Scheme) -> None:
+    drawn, colours, thickness = canvas.copy(), _colours(scheme), _thickness(_width(points), 0.006)
+    for line in scheme.lines:
+        pixels = np.array([_fixed(points[index]) for index in line], np.int32)
+        cv2.polylines(drawn, [pixels], False, colours[line[0]], thickness, cv2.LINE_AA, _SHIFT)
+    _blend(canvas, drawn, 0.55)
+
+
+def _draw_points(canvas: np.ndarray, points: np.ndarray, scheme: Scheme, certainty: np.ndarray) -> None:
+    width = _width(points)
+    radius = max(1.0, 0.0085 * width)
+    for point, colour, seen in zip(points, _colours(scheme), certainty >= 0.5, strict=True):
+        centre, r = _fixed(point), round(radius * 2**_SHIFT)
+        if seen:
+            rim = round((radius + max(0.6, 0.003 * width)) * 2**_SHIFT)
+            cv2.circle(canvas, centre, rim, (20, 20, 20), -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(canvas, centre, r, colour, -1, cv2.LINE_AA, _SHIFT)
+        else:
+            cv2.circle(canvas, centre, r, colour, _thickness(width, 0.003), cv2.LINE_AA, _SHIFT)
+
+
+def _draw_ellipses(canvas: np.ndarray, face: Face) -> None:
+    drawn, colours = canvas.copy(), _colours(face.landmark_scheme)
+    for point, covariance, colour in zip(face.points_2d, face.covariances, colours, strict=True):
+        if not np.isfinite(covariance).all():
+            continue
+        axes, angle_deg = ellipse(covariance)
+        half = tuple(round(float(a) * 2**_SHIFT) for a in np.minimum(axes, 2.0**14))
+        cv2.ellipse(drawn, _fixed(point), half, angle_deg, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
+    _blend(canvas, drawn, 0.28)
+
+
+def ellipse(covariance: Float[np.ndarray, "2 2"], *, sigmas: float = 2.0) -> tuple[np.ndarray, float]:
+    """Half axes (long, short) px and the angle of the long one in degrees, clockwise from the image's x axis."""
+    values, vectors = np.linalg.eigh(covariance)
+    x, y = vectors[:, 1]
+    return sigmas * np.sqrt(np.clip(values[::-1], 0, None)), float(np.degrees(np.arctan2(y, x)))
+
+
+def _draw_axes(canvas: np.ndarray, face: Face, width: float) -> None:
+    """The head's axes at the middle of the face, as long as half of it."""
+    middle = face.landmarks_3d.mean(0)
+    middle[2] += 0.5 * np.ptp(face.landmarks_3d[:, 2])
+    length = 0.5 * float(np.ptp(face.landmarks_3d[:, :2], axis=0).max())
+    ends = np.stack([middle, *(middle + length * np.eye(3))])
+    pixels = project(ends, face.rotation, face.translation, face.intrinsics)
+    if not np.isfinite(pixels).all():
+        return
+    order = np.argsort(-(ends[1:] @ face.rotation[2]))  # farthest first
+    for axis in order:
+        start, end = _fixed(pixels[0]), _fixed(pixels[axis + 1])
+        for colour, extra in (((20, 20, 20), 2), (_AXES[axis], 0)):
+            cv2.line(canvas, start, end, colour, _thickness(width, 0.012) + extra, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_box(canvas: np.ndarray, box: Float[np.ndarray, "4"], width: float) -> None:
+    """The four corners of the box."""
+    x0, y0, x1, y1 = box
+    reach = 0.15 * min(x1 - x0, y1 - y0)
+    for x, y, dx, dy in ((x0, y0, 1, 1), (x1, y0, -1, 1), (x0, y1, 1, -1), (x1, y1, -1, -1)):
+        corner = [(x + dx * reach, y), (x, y), (x, y + dy * reach)]
+        points = np.array([_fixed(np.array(p)) for p in corner], np.int32)
+        for colour, extra in (((20, 20, 20), 2), ((245, 245, 245), 0)):
+            cv2.polylines(canvas, [points], False, colour, _thickness(width, 0.008) + extra, cv2.LINE_AA, _SHIFT)

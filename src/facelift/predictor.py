@@ -1,0 +1,132 @@
+"""From a photo to its faces."""
+
+import os
+
+import numpy as np
+from jaxtyping import Float
+
+from facelift.crops import CropTransform, crop_around, crop_transform, cut
+from facelift.face import Face
+from facelift.finders import FaceFinder, FoundFaces, find_finder
+from facelift.geometry.camera import FOCAL, project, roll_rotation
+from facelift.geometry.euler import euler_deg
+from facelift.images import ImageSource, Photo, load_photo
+from facelift.onnx_lifter import Lifted, OnnxLifter
+
+_FACE_POINTS = slice(0, 96)
+"""WFLW-98 without the pupils: the landmarks whose tight box frames the face."""
+
+
+class Predictor:
+    """Finds the faces of a photo, and each one's 3D landmarks, uncertainty, visibility and pose.
+
+    Keeps nothing between calls.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        finder: str | FaceFinder = "auto",
+        threads: int | None = None,
+        refine: bool = True,
+    ):
+        """`weights`: an .onnx file of `facelift export`; None takes those of the package. `finder`: "auto",
+        "mediapipe", "haar" or an object with `find`. `threads`: of the network; None takes this process's CPUs, at
+        most 4. `refine`: looks a second time, at a crop that is framed and turned upright by the first look's
+        landmarks.
+        """
+        self.network = OnnxLifter(weights, threads=threads)
+        self.refine = refine
+        self._finder: str | FaceFinder = finder
+        if finder != "auto":
+            self.finder  # noqa: B018 (an unknown or missing finder is told now)
+
+    @property
+    def finder(self) -> FaceFinder:
+        """The face finder, loaded when it is first needed: a caller with boxes needs none."""
+        if isinstance(self._finder, str):
+            self._finder = find_finder(self._finder)
+        return self._finder
+
+    def predict(self, image: ImageSource, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
+        """The faces of a photo, the finder's surest first, or one per given box, in their order.
+
+        `image`: a path, encoded bytes, a PIL image, or an array (h, w[, 1-4]) in RGB order. `boxes`: x0 y0 x1 y1 in px
+        of the upright original, tight around the landmarks from brows to chin. Raises ValueError or FileNotFoundError
+        for a picture that cannot be read, and ValueError for boxes that are none.
+        """
+        return self.predict_photo(load_photo(image), boxes)
+
+    def predict_photo(self, photo: Photo, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
+        """`predict` for a photo that is loaded already."""
+        found = self.finder.find(photo.pixels) if boxes is None else _given(boxes, photo)
+        if not len(found.boxes):
+            return []
+        size = self.network.input_size
+        transforms = [
+            crop_transform(box, size=size, roll=-roll) for box, roll in zip(found.boxes, found.rolls, strict=True)
+        ]
+        lifted = self._look(photo, transforms)
+        if self.refine:
+            transforms = [_closer(transform, lifted, i) for i, transform in enumerate(transforms)]
+            lifted = self._look(photo, transforms)
+        return [_face(photo, found, transform, lifted, i) for i, transform in enumerate(transforms)]
+
+    def _look(self, photo: Photo, transforms: list[CropTransform]) -> Lifted:
+        return self.network.run(np.stack([cut(photo.pixels, transform) for transform in transforms]))
+
+
+def _given(boxes: Float[np.ndarray, "n 4"] | list, photo: Photo) -> FoundFaces:
+    """The caller's boxes in px of the photo as loaded."""
+    array = np.asarray(boxes, np.float64)
+    array = array.reshape(0, 4) if array.size == 0 else np.atleast_2d(array)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes: expected (n, 4) as x0 y0 x1 y1, found shape {np.shape(boxes)}")
+    for box in array:
+        if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"box: expected finite x0 < x1 and y0 < y1 in px, found {box.tolist()}")
+    return FoundFaces(array / photo.scale, np.ones(len(array)), np.zeros(len(array)))
+
+
+def crop_camera(transform: CropTransform) -> Float[np.ndarray, "3 3"]:
+    """Intrinsics of a crop's camera in px of the image it was cut from, its roll undone.
+
+    The network sees every crop through focal FOCAL crop widths and the principal point in the middle.
+    """
+    focal_px = FOCAL * transform.size / transform.scale
+    middle = transform.to_image(np.full((1, 2), transform.size / 2))[0]
+    return np.array([[focal_px, 0, middle[0]], [0, focal_px, middle[1]], [0, 0, 1.0]])
+
+
+def _closer(transform: CropTransform, lifted: Lifted, index: int) -> CropTransform:
+    """The upright crop around the landmarks that were seen in a first crop.
+
+    A crop turned by an angle is the picture of a camera rolled by it, so nothing but the roll changes.
+    """
+    unit = np.array([[FOCAL, 0, 0.5], [0, FOCAL, 0.5], [0, 0, 1]]) * [[transform.size], [transform.size], [1]]
+    points = project(lifted.landmarks[index, _FACE_POINTS], lifted.rotation[index], lifted.translation[index], unit)
+    if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 0.1 * transform.size:
+        return transform  # nothing that a crop could be framed by
+    roll = transform.roll - np.radians(euler_deg(lifted.rotation[index])[2])
+    return crop_around(transform.to_image(points), size=transform.size, roll=roll)
+
+
+def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: Lifted, index: int) -> Face:
+    """One face in px of the original. The crop's turn is taken back by the opposite roll of the camera."""
+    upright = roll_rotation(np.asarray(-transform.roll))
+    rotation, translation = upright @ lifted.rotation[index], upright @ lifted.translation[index]
+    intrinsics = np.diag([photo.scale, photo.scale, 1.0]) @ crop_camera(transform)
+    original_from_crop = np.linalg.inv(transform.crop_from_image[:, :2]) * photo.scale * transform.size
+    landmarks = lifted.landmarks[index]
+    return Face(
+        points_2d=project(landmarks, rotation, translation, intrinsics),
+        landmarks_3d=landmarks,
+        covariances=original_from_crop @ lifted.covariance[index] @ original_from_crop.T,
+        visibility=lifted.visibility[index],
+        rotation=rotation,
+        translation=translation,
+        intrinsics=intrinsics,
+        box=found.boxes[index] * photo.scale,
+        score=float(found.scores[index]),
+    )

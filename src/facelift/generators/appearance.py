@@ -1,0 +1,113 @@
+"""Looks of a head: skin, brows, eyes, hair and clothes, drawn from the open textures."""
+
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from facelift.rendering import materials
+
+_SKIN_HEIGHT = 512
+_OCCLUDING_HAIR = ("bob01", "bob02", "short03")
+"""Styles whose fringe hides brows or eyes."""
+_HAIR_COLOURS = np.array(
+    [[0.08, 0.06, 0.05], [0.25, 0.15, 0.09], [0.5, 0.33, 0.18], [0.75, 0.6, 0.38], [0.45, 0.42, 0.4], [0.35, 0.14, 0.07]]
+)
+GAMMA = 2.2
+
+
+@dataclass(frozen=True)
+class Look:
+    """Pictures in linear colour, and the colour of each material."""
+
+    skin: Float[np.ndarray, "h w 3"]
+    eye: Float[np.ndarray, "eh ew 3"]
+    hair_style: str | None
+    hair: Float[np.ndarray, "hh hw 3"]
+    hair_alpha: Float[np.ndarray, "hh hw"]
+    flat: Float[np.ndarray, "m 3"]
+    oiliness: float
+
+
+class Wardrobe:
+    """All textures of a textures.tar, decoded when first needed. Raises FileNotFoundError without the file."""
+
+    def __init__(self, assets: Path, hair_styles: list[str]):
+        path = Path(assets) / "textures.tar"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: expected the open head's textures, found no file")
+        with tarfile.open(path) as tar:
+            self._files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        self._decoded: dict[tuple[str, int], np.ndarray] = {}
+        self._skins = self._names("skins/")
+        self._photo_skins = self._names("skins_photo/")
+        self._brows, self._irises = self._names("brows/"), self._names("irises/")
+        self._hair_styles = hair_styles
+        self.lash_alpha = _lash_alpha()
+
+    def _names(self, folder: str) -> list[str]:
+        return sorted(name for name in self._files if name.startswith(folder))
+
+    def _picture(self, name: str, height: int) -> np.ndarray:
+        """Pixels 0..1 at a height, channels as in the file."""
+        if (name, height) not in self._decoded:
+            picture = Image.open(io.BytesIO(self._files[name]))
+            scale = height / picture.height
+            picture = picture.resize((round(picture.width * scale), height), Image.Resampling.BOX)
+            self._decoded[name, height] = np.asarray(picture)
+        return self._decoded[name, height].astype(np.float32) / 255
+
+    def look(self, rng: np.random.Generator, *, occluding_hair: bool) -> Look:
+        """A random look; half of the skins come from photographs."""
+        hair_colour = _HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(0.7, 1.3)
+        styles = [s for s in self._hair_styles if occluding_hair or s not in _OCCLUDING_HAIR]
+        style = [None, *styles][rng.integers(len(styles) + 1)]
+        hair = self._picture(f"hair/{style}.png", 512) if style else np.ones((2, 2, 4), np.float32)
+        strands = hair[..., :3] ** GAMMA
+        strands = strands.mean(-1, keepdims=True) / max(float(strands.mean()), 1e-3)
+        flat = np.ones((len(materials.TABLE), 3), np.float32)
+        flat[materials.SKIN] = np.exp(rng.standard_normal(3) * 0.04 + rng.standard_normal() * 0.12)
+        flat[materials.GUMS], flat[materials.TEETH] = (0.42, 0.13, 0.12), np.array([0.72, 0.66, 0.55])
+        flat[materials.SOCKET], flat[materials.LASHES] = (0.25, 0.06, 0.05), 0.012
+        flat[materials.EYE] = 0.6  # in the lids' shade, which shadow maps of this size do not see
+        flat[materials.CLOTH] = (rng.random(3) * 0.8) ** GAMMA
+        flat[materials.HAIR] = hair_colour**GAMMA
+        return Look(
+            skin=self._skin(rng, hair_colour),
+            eye=_muted(self._picture(self._irises[rng.integers(len(self._irises))], 256)[..., :3], 0.6) ** GAMMA,
+            hair_style=style,
+            hair=np.repeat(strands, 3, axis=-1).astype(np.float32),
+            hair_alpha=np.ascontiguousarray(hair[..., 3]),
+            flat=flat,
+            oiliness=float(rng.uniform(0.1, 0.75)),
+        )
+
+    def _skin(self, rng: np.random.Generator, hair_colour: np.ndarray) -> np.ndarray:
+        pool = self._photo_skins if rng.random() < 0.5 else self._skins
+        first, second = (pool[i] for i in rng.integers(0, len(pool), 2))
+        share = np.float32(rng.choice([0, rng.random()]))
+        skin = self._picture(first, _SKIN_HEIGHT)[..., :3] * (1 - share)
+        skin = skin + self._picture(second, _SKIN_HEIGHT)[..., :3] * share
+        brow = self._picture(self._brows[rng.integers(len(self._brows))], _SKIN_HEIGHT)
+        brow = (brow[..., -1] if brow.ndim == 3 else brow) * np.float32(rng.uniform(0.55, 1))
+        face = skin[:, : brow.shape[1]]
+        face[:] = face * (1 - brow[..., None]) + (hair_colour * 0.6).astype(np.float32) * brow[..., None]
+        return skin**GAMMA
+
+
+def _muted(colour: np.ndarray, saturation: float) -> np.ndarray:
+    grey = colour.mean(-1, keepdims=True)
+    return np.ascontiguousarray(grey + (colour - grey) * saturation).clip(0, 1)
+
+
+def _lash_alpha() -> np.ndarray:
+    """Strands that taper away from the lid (v = 0)."""
+    rng = np.random.default_rng(5)
+    strands = np.zeros(512, np.float32)
+    strands[rng.integers(0, 512, 110)] = rng.uniform(0.5, 1, 110)
+    from_lid = np.linspace(1, 0, 64, dtype=np.float32)[:, None]  # first row: tip
+    return np.ascontiguousarray((strands > from_lid * 0.9) * 0.75 * (1 - from_lid)).astype(np.float32)

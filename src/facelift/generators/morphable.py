@@ -1,0 +1,202 @@
+"""Views of textured morphable heads: exact cameras, exact landmarks."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from facelift.generators.appearance import GAMMA
+from facelift.generators.backgrounds import Backgrounds
+from facelift.generators.protocol import View
+from facelift.geometry import intrinsics, project, to_camera
+from facelift.morphable.head import Head, landmarks, vertex_normals
+from facelift.rendering import lighting, materials
+from facelift.rendering.raster import rasterize_alpha
+from facelift.rendering.shading import Surface, shade
+
+_SUPERSAMPLING = 2
+_VISIBLE_TOLERANCE = 0.012
+"""Depth by which a visible landmark may lie behind the nearest surface, canonical units (4 mm)."""
+_SKIN_LUMINANCE = 0.20
+"""Median linear luminance of a well exposed face."""
+
+
+@dataclass(frozen=True)
+class _Face:
+    """All of a seed that does not depend on the camera."""
+
+    surface: Surface
+    alpha_of: np.ndarray
+    alphas: tuple[np.ndarray, np.ndarray]
+    landmarks: Float[np.ndarray, "98 3"]
+    landmark_normals: Float[np.ndarray, "98 3"]
+    exposure: float
+
+
+class MorphableGenerator:
+    """Generator over the open head, or over the procedural head without assets.
+
+    `data`: a folder with backgrounds.tar and hdri_128.npz, used where they exist. `occluding_hair`: styles that hide
+    brows and eyes; for training views, not for lifting. Keeps the last few faces.
+    """
+
+    def __init__(
+        self, assets: Path | None = None, *, data: Path | None = None, occluding_hair: bool = False, keep: int = 4
+    ):
+        self.name = "open-head" if assets else "procedural-head"
+        self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
+        self.backgrounds = Backgrounds(data)
+        self._probes = _probes(data)
+        self._occluding_hair, self._keep = occluding_hair, keep
+        self._faces: OrderedDict[int, _Face] = OrderedDict()
+
+    def landmarks(self, seed: int) -> Float[np.ndarray, "98 3"]:
+        """Exact canonical landmarks, without building what a picture needs."""
+        if seed in self._faces:
+            return self._faces[seed].landmarks
+        return landmarks(self.head, self.head.vertices(*self.head.sample(np.random.default_rng([seed, 0])))).astype(float)
+
+    def render(
+        self,
+        seed: int,
+        rotations: Float[np.ndarray, "n 3 3"],
+        translations: Float[np.ndarray, "n 3"],
+        size: int = 256,
+        *,
+        background: int | None = None,
+    ) -> list[View]:
+        """One face from n cameras; see `Generator`."""
+        face = self._face(seed)
+        scene = self.backgrounds(seed if background is None else background, size)
+        return [self._view(face, r, t, size, scene) for r, t in zip(rotations, translations, strict=True)]
+
+    def _view(self, face: _Face, rotation: np.ndarray, translation: np.ndarray, size: int, scene: np.ndarray) -> View:
+        surface, fine = face.surface, size * _SUPERSAMPLING
+        pixels = _pixels(surface.vertices, rotation, translation, fine)
+        fragments = rasterize_alpha(pixels, surface.faces, surface.uv, face.alpha_of, face.alphas, fine)
+        colour = shade(surface, fragments, -rotation.T @ translation)
+        covered = (fragments.triangle >= 0).astype(np.float32)
+        colour = cv2.resize(colour, (size, size), interpolation=cv2.INTER_AREA)
+        covered = cv2.resize(covered, (size, size), interpolation=cv2.INTER_AREA)[..., None]
+        image = _tone(colour * face.exposure) + scene * (1 - covered)
+        points = project(face.landmarks, rotation, translation, intrinsics(size))
+        visible = _visible(face, rotation, translation, fragments.depth, points * _SUPERSAMPLING)
+        encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
+        return View(encoded, rotation, translation, size, points, visible)
+
+    def _face(self, seed: int) -> _Face:
+        if seed not in self._faces:
+            self._faces[seed] = self._build(seed)
+            while len(self._faces) > self._keep:
+                self._faces.popitem(last=False)
+        self._faces.move_to_end(seed)
+        return self._faces[seed]
+
+    def _build(self, seed: int) -> _Face:
+        identity, expression = self.head.sample(np.random.default_rng([seed, 0]))
+        rng = np.random.default_rng([seed, 1])
+        look = self.wardrobe.look(rng, occluding_hair=self._occluding_hair)
+        head_vertices = self.head.vertices(identity, expression)
+        topology, vertices = self.head.topology, head_vertices
+        faces, uv, material = topology.faces, topology.uv, topology.material
+        normals = vertex_normals(vertices, faces)
+        if look.hair_style:
+            hair_vertices, hair_normals, hair = self.styles[look.hair_style].grow(self.head, identity)
+            faces = np.concatenate([faces, hair.faces + len(vertices)]).astype(np.int32)
+            uv, material = np.concatenate([uv, hair.uv]), np.concatenate([material, hair.material])
+            vertices, normals = np.concatenate([vertices, hair_vertices]), np.concatenate([normals, hair_normals])
+        alpha_of = np.full(len(faces), -1, np.int32)
+        alpha_of[material == materials.LASHES], alpha_of[material == materials.HAIR] = 0, 1
+        alphas = (self.wardrobe.lash_alpha, look.hair_alpha)
+        light = self._light(rng)
+        seen = lighting.sky_visibility(vertices, faces, uv, alpha_of, alphas)
+        diffuse = lighting.irradiance(normals, seen, light)
+        surface = Surface(
+            vertices=vertices.astype(np.float32),
+            normals=normals.astype(np.float32),
+            diffuse=diffuse,
+            shine=np.ascontiguousarray(seen[:, light.strongest]),
+            faces=faces,
+            uv=uv.astype(np.float32),
+            material=material.astype(np.int32),
+            flat=look.flat,
+            skin=look.skin.astype(np.float32),
+            eye=look.eye.astype(np.float32),
+            hair=look.hair,
+            light=light,
+            oiliness=look.oiliness,
+        )
+        marks = landmarks(self.head, head_vertices).astype(float)
+        mark_normals = landmarks(self.head, normals[: len(head_vertices)])
+        exposure = _exposure(surface) * float(np.exp(rng.normal(0, 0.2)))
+        return _Face(surface, alpha_of, alphas, marks, mark_normals, exposure)
+
+    def _light(self, rng: np.random.Generator) -> lighting.Light:
+        if len(self._probes) and rng.random() < 0.5:
+            chosen = self._probes[rng.integers(len(self._probes))]
+            return lighting.probe(chosen.astype(np.float32), rng.uniform(0, 2 * np.pi))
+        return lighting.lamps(rng)
+
+
+def _open(assets: Path) -> tuple[Head, object, dict]:
+    from facelift.generators.appearance import Wardrobe
+    from facelift.generators.hair import hair_styles
+    from facelift.morphable.open_head import OpenHead
+
+    head = OpenHead(assets)
+    styles = hair_styles(head.files)
+    return head, Wardrobe(assets, sorted(styles)), styles
+
+
+def _procedural() -> tuple[Head, object, dict]:
+    from facelift.morphable.procedural_head import PlainWardrobe, ProceduralHead
+
+    return ProceduralHead(), PlainWardrobe(), {}
+
+
+def _probes(data: Path | None) -> np.ndarray:
+    path = Path(data) / "hdri_128.npz" if data else None
+    if path is None or not path.is_file():
+        return np.zeros((0, 2, 4, 3), np.float16)
+    with np.load(path) as file:
+        return file["hdri"]
+
+
+def _pixels(vertices: np.ndarray, rotation: np.ndarray, translation: np.ndarray, size: int) -> np.ndarray:
+    """x, y in px and depth of every vertex."""
+    camera = to_camera(vertices.astype(np.float64), rotation, translation)
+    scale = intrinsics(size)
+    flat = camera[:, :2] / camera[:, 2:] * scale[0, 0] + scale[:2, 2]
+    return np.column_stack([flat, camera[:, 2]]).astype(np.float32)
+
+
+def _exposure(surface: Surface) -> float:
+    """Factor that brings the front of the face half-way (in the log) to a good exposure, metered on its vertices."""
+    skin = np.unique(surface.faces[surface.material == materials.SKIN])
+    front = skin[surface.normals[skin, 2] > 0.5]
+    albedo = surface.skin[::8, : surface.skin.shape[1] // 2 : 8].mean((0, 1)) * surface.flat[materials.SKIN]
+    luminance = np.median((surface.diffuse[front] * albedo).mean(-1))
+    return float((_SKIN_LUMINANCE / max(luminance, 1e-3)) ** 0.8)
+
+
+def _tone(linear: np.ndarray) -> np.ndarray:
+    """A shoulder above 0.6 instead of clipping."""
+    return np.where(linear > 0.6, 0.6 + 0.4 * (1 - np.exp(-(linear - 0.6) / 0.4)), linear)
+
+
+def _visible(
+    face: _Face, rotation: np.ndarray, translation: np.ndarray, depth: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    """Facing the camera, inside the picture, and no more than the tolerance behind what is seen there."""
+    camera = to_camera(face.landmarks, rotation, translation)
+    towards = -(face.landmark_normals @ rotation.T * camera).sum(-1)
+    column, row = np.floor(points).astype(int).T
+    size = len(depth)
+    inside = (column >= 1) & (row >= 1) & (column < size - 1) & (row < size - 1)
+    column, row = np.clip(column, 1, size - 2), np.clip(row, 1, size - 2)
+    around = [depth[row + dy, column + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    behind = camera[:, 2] - np.max(around, axis=0, where=np.array(around) < 1e8, initial=0)
+    return (towards > -0.05 * np.linalg.norm(camera, axis=-1)) & inside & (behind < _VISIBLE_TOLERANCE)

@@ -1,0 +1,1 @@
+"""Linear heads: identity and expression in, mesh and landmarks out."""

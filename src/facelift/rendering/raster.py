@@ -1,0 +1,109 @@
+"""Z-buffer rasteriser in Numba: projected triangles -> per pixel triangle, barycentrics and depth."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+
+FAR = 1e9
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What each pixel sees. `triangle` is -1 where there is nothing."""
+
+    triangle: Int[np.ndarray, "h w"]
+    barycentric: Float[np.ndarray, "h w 2"]
+    """Perspective-correct weights of the first two corners; the third's is what remains."""
+    depth: Float[np.ndarray, "h w"]
+
+
+class Rasterizer(Protocol):
+    """The door for other rasterisers (a GPU's): same picture, other machine."""
+
+    def __call__(
+        self, pixels: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], size: int, *, cull: bool
+    ) -> Fragments:
+        """`pixels`: x right, y down, depth. Pixel centres at integer + 0.5; `cull` drops triangles seen from behind."""
+
+
+def rasterize(
+    pixels: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], size: int, *, cull: bool = True
+) -> Fragments:
+    """Opaque triangles, the nearest wins. Triangles that reach behind the camera (depth <= 0) are left out."""
+    empty = np.zeros((len(faces), 3, 2), np.float32)
+    return rasterize_alpha(pixels, faces, empty, np.full(len(faces), -1, np.int32), _NO_ALPHA, size, cull=cull)
+
+
+def rasterize_alpha(
+    pixels: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    uv: Float[np.ndarray, "f 3 2"],
+    alpha_of: Int[np.ndarray, "f"],
+    alphas: tuple[np.ndarray, ...],
+    size: int,
+    *,
+    cull: bool = True,
+) -> Fragments:
+    """As `rasterize`, with hashed alpha: a triangle whose `alpha_of` is k >= 0 keeps a fragment with the probability
+    that the k-th picture of `alphas` (v up, u and v repeat) tells, the same for the same pixel and triangle."""
+    triangle = np.full((size, size), -1, np.int32)
+    barycentric = np.zeros((size, size, 2), np.float32)
+    depth = np.full((size, size), FAR, np.float32)
+    _raster(pixels.astype(np.float32), faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth)
+    return Fragments(triangle, barycentric, depth)
+
+
+_NO_ALPHA = (np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))
+
+
+@numba.njit(cache=True, fastmath=True)
+def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth):
+    height, width = triangle.shape
+    for f in range(faces.shape[0]):
+        i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
+        x0, y0, x1, y1, x2, y2 = p[i0, 0], p[i0, 1], p[i1, 0], p[i1, 1], p[i2, 0], p[i2, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        k = alpha_of[f]
+        if area == 0 or (cull and k < 0 and area > 0):  # y down: front faces have negative area
+            continue
+        if p[i0, 2] <= 0 or p[i1, 2] <= 0 or p[i2, 2] <= 0:
+            continue
+        left = max(int(math.ceil(min(x0, x1, x2) - 0.5)), 0)
+        right = min(int(math.floor(max(x0, x1, x2) - 0.5)), width - 1)
+        top = max(int(math.ceil(min(y0, y1, y2) - 0.5)), 0)
+        bottom = min(int(math.floor(max(y0, y1, y2) - 0.5)), height - 1)
+        inverse = 1.0 / area
+        r0, r1, r2 = 1.0 / p[i0, 2], 1.0 / p[i1, 2], 1.0 / p[i2, 2]
+        for y in range(top, bottom + 1):
+            py = y + 0.5
+            for x in range(left, right + 1):
+                px = x + 0.5
+                w0 = ((x1 - px) * (y2 - py) - (x2 - px) * (y1 - py)) * inverse
+                w1 = ((x2 - px) * (y0 - py) - (x0 - px) * (y2 - py)) * inverse
+                w2 = 1.0 - w0 - w1
+                if w0 < 0 or w1 < 0 or w2 < 0:
+                    continue
+                z = 1.0 / (w0 * r0 + w1 * r1 + w2 * r2)
+                if z >= depth[y, x]:
+                    continue
+                b0, b1 = w0 * r0 * z, w1 * r1 * z
+                if k >= 0:
+                    b2 = 1.0 - b0 - b1
+                    u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
+                    v = b0 * uv[f, 0, 1] + b1 * uv[f, 1, 1] + b2 * uv[f, 2, 1]
+                    u -= math.floor(u)
+                    v -= math.floor(v)
+                    picture = alphas[0] if k == 0 else alphas[1]
+                    row = min(int((1.0 - v) * picture.shape[0]), picture.shape[0] - 1)
+                    column = min(int(u * picture.shape[1]), picture.shape[1] - 1)
+                    noise = math.sin(x * 12.9898 + y * 78.233 + f * 0.7543) * 43758.5453
+                    if picture[row, column] <= 0.05 + 0.9 * (noise - math.floor(noise)):
+                        continue
+                depth[y, x] = z
+                triangle[y, x] = f
+                barycentric[y, x, 0] = b0
+                barycentric[y, x, 1] = b1

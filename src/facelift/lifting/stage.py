@@ -1,0 +1,241 @@
+"""`facelift lift`: renders every face from the rig, detects, lifts, and writes shards of 3D pseudo-labels."""
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from facelift.detectors2d.factory import build_detector
+from facelift.detectors2d.protocol import Detector2D
+from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
+from facelift.lifting.observations import Observations, ViewSource, observe, solve, stack
+from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
+from facelift.lifting.rig import Rig, rig
+from facelift.lifting.shards import claim_folder, load_shard, make_shard, save_shard, shard_path
+from facelift.lifting.solver import SolverConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiftConfig:
+    """Lift 2D landmarks of generated faces to 3D pseudo-labels."""
+
+    out: Path
+    """Folder of the shards. A stopped run goes on where it was."""
+    detector: str = "mediapipe"
+    """2D detector: mediapipe, or the path of our own, exported to ONNX."""
+    generator: Literal["morphable", "procedural"] = "morphable"
+    """morphable: the textured head in --assets; procedural: the small head built by code."""
+    assets: Path | None = None
+    """Folder of the textured head; FACELIFT_ASSETS if not given."""
+    data: Path | None = None
+    """Folder of backgrounds and light probes; FACELIFT_DATA if not given."""
+    faces: int = 1000
+    """How many faces."""
+    first_seed: int = 0
+    """Seed of the first face; the others follow."""
+    views: int = 41
+    """Views of the rig: 5, 9, 21 or 41."""
+    size: int = 256
+    """Side of the rendered pictures, px."""
+    second_look: bool = True
+    """Detect twice: in the whole picture, then in the box that the first lifting gives."""
+    shard_faces: int = 64
+    """Faces of a shard, the most that a kill can cost."""
+    workers: int = 2
+    """Processes that render and detect."""
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
+    report: bool = False
+    """Write no shards, but the error against exact landmarks under all masks and rigs: OUT/report.md, .json."""
+
+    def __post_init__(self) -> None:
+        for name in ("faces", "size", "shard_faces", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed: expected 0 or more, found {self.first_seed}")
+
+
+def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: Detector2D | None = None) -> Path:
+    """Writes the shards that are missing; returns the folder.
+
+    `generator` and `detector` stand in for the ones that `config` names; with several workers they must pickle. Raises
+    ValueError if the folder holds shards of other settings.
+    """
+    views = rig(config.views)
+    claim_folder(config.out, *_describe(config, views, generator, detector))
+    shards = [
+        (shard_path(config.out, index), range(start, min(start + config.shard_faces, _end(config))))
+        for index, start in enumerate(range(config.first_seed, _end(config), config.shard_faces))
+    ]
+    missing = [(path, seeds) for path, seeds in shards if not _complete(path, seeds)]
+    log.info("%s: %d of %d shards to do", config.out, len(missing), len(shards))
+    if not missing:
+        return config.out
+    seeds = [seed for _, part in missing for seed in part]
+    with observing(config, views, generator=generator, detector=detector) as observe_all, _bar(len(seeds)) as bar:
+        observed = observe_all(seeds)
+        count = 0
+        for path, part in missing:
+            faces = []
+            for _ in part:
+                faces.append(next(observed))
+                bar.advance({"accepted": count})
+            count += _finish_shard(config, path, np.array(part), stack(faces), views)
+    log.info("%s: %d of %d new faces accepted", config.out, count, len(seeds))
+    return config.out
+
+
+def competence_of(detector: str) -> Competence:
+    """The limits of a detector by its name in `LiftConfig`."""
+    return MEDIAPIPE_COMPETENCE if detector == "mediapipe" else NETWORK_COMPETENCE
+
+
+@contextmanager
+def observing(
+    config: LiftConfig, views: Rig, *, generator: ViewSource | None = None, detector: Detector2D | None = None
+) -> Iterator[Callable[[Sequence[int]], Iterator[Observations]]]:
+    """A function from seeds to their observations, in order, over `config.workers` processes."""
+    if config.workers == 1:
+        look = _look(config, views, generator, detector)
+        yield lambda seeds: map(look, seeds)
+        return
+    pool = ProcessPoolExecutor(
+        config.workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(config, views, generator, detector),
+    )
+    try:
+        yield lambda seeds: _in_order(pool, seeds, ahead=2 * config.workers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end(config: LiftConfig) -> int:
+    return config.first_seed + config.faces
+
+
+def _bar(faces: int) -> Any:
+    from facelift.training.progress import Progress
+
+    return Progress(faces, 0, 1)
+
+
+def _complete(path: Path, seeds: range) -> bool:
+    """A shard of fewer faces, the last of a shorter run, counts as missing."""
+    return path.exists() and np.array_equal(load_shard(path).seed, np.array(seeds))
+
+
+def _finish_shard(config: LiftConfig, path: Path, seeds: np.ndarray, observed: Observations, views: Rig) -> int:
+    """Solves, judges, writes; the number of accepted faces."""
+    lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
+    good = accepted(lifted, observed.found, config.quality)
+    save_shard(make_shard(seeds, lifted, good, observed.truth), path)
+    residual = face_residual_px(lifted)
+    median = np.median(residual[np.isfinite(residual)]) if np.isfinite(residual).any() else np.nan
+    log.info(
+        "%s: %d accepted, %d rejected; face found in %.0f %% of views; median residual %.2f px",
+        path.name, good.sum(), (~good).sum(), 100 * observed.found.mean(), median,
+    )  # fmt: skip
+    return int(good.sum())
+
+
+def _in_order(pool: ProcessPoolExecutor, seeds: Sequence[int], *, ahead: int) -> Iterator[Observations]:
+    """Results in the order of `seeds`, at most `ahead` of them under way: memory does not grow with the run."""
+    waiting: deque[Future[Observations]] = deque()
+    for seed in seeds:
+        waiting.append(pool.submit(_work, seed))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+_LOOK: list[Callable[[int], Observations]] = []
+"""In a worker process: what looks at a face."""
+
+
+def _start_worker(*arguments: Any) -> None:
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _LOOK.append(_look(*arguments))
+
+
+def _exit_with_parent() -> None:
+    """A killed parent cannot end its workers: they watch it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(seed: int) -> Observations:
+    return _LOOK[0](seed)
+
+
+def _look(
+    config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
+) -> Callable[[int], Observations]:
+    source = generator or _build_generator(config)
+    eye = detector or build_detector(config.detector)
+    return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
+
+
+def _build_generator(config: LiftConfig) -> ViewSource:
+    from facelift.generators.morphable import MorphableGenerator
+
+    data = config.data or os.environ.get("FACELIFT_DATA")
+    assets = _folder(config.assets, "FACELIFT_ASSETS") if config.generator == "morphable" else None
+    return MorphableGenerator(assets, data=Path(data) if data else None)
+
+
+def _folder(given: Path | None, variable: str) -> Path:
+    if given is None and not os.environ.get(variable):
+        raise FileNotFoundError(f"expected --{variable.removeprefix('FACELIFT_').lower()} or {variable}, found neither")
+    return Path(given or os.environ[variable])
+
+
+def _describe(
+    config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what must be equal for a run to go on, what is good to know)."""
+    settings = {
+        "generator": generator.name if generator else config.generator,
+        "detector": type(detector).__name__ if detector else _identity(config.detector),
+        "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),
+        "competence": asdict(competence_of(config.detector)),
+        **{name: asdict(getattr(config, name)) for name in ("mask", "solver", "quality")},
+        **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
+    }
+    packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
+    return settings, {"format": 1, "faces": config.faces, "versions": {name: _version(name) for name in packages}}
+
+
+def _identity(detector: str) -> str:
+    """Its name, and for a file a digest of what is in it."""
+    path = Path(detector)
+    if not path.is_file():
+        return detector
+    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,207 @@
+"""The stage with a fake generator and detector: format, masks, quality, resuming after a kill."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeDetector, FakeGenerator, head_points
+
+from facelift.lifting.masks import MaskConfig
+from facelift.lifting.rig import rig
+from facelift.lifting.shards import Shard, load_shard, load_shards, shard_path
+from facelift.lifting.stage import LiftConfig, lift
+
+pytest.importorskip("numba")
+VIEWS = rig()
+
+
+def _config(out, **changes):
+    config = LiftConfig(out, faces=5, shard_faces=2, workers=1, mask=MaskConfig(enabled=False))
+    return replace(config, **changes)
+
+
+def _lift(out, detector=None, **changes):
+    detector = detector or FakeDetector(VIEWS, noise_px=1)
+    return lift(_config(out, **changes), generator=FakeGenerator(), detector=detector)
+
+
+def _same(a, b):
+    for name in Shard.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+
+
+def test_shards_hold_the_lifted_truth(tmp_path):
+    _lift(tmp_path / "out", FakeDetector(VIEWS), first_seed=300)
+    shards = load_shards(tmp_path / "out")
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+        "lift-00000.npz", "lift-00001.npz", "lift-00002.npz", "lift.json",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(shards.seed, np.arange(300, 305))
+    truth = np.stack([head_points(seed) for seed in shards.seed])
+    np.testing.assert_allclose(shards.truth, truth, atol=1e-7)
+    np.testing.assert_allclose(shards.points[:, :96], truth[:, :96], atol=1e-6)
+    assert np.isnan(shards.points[:, 96:]).all() and (shards.views_used[:, 96:] == 0).all()
+    assert (shards.views_used[:, :96] == 41).all() and shards.accepted.all()
+    types = {name: getattr(shards, name).dtype.str for name in Shard.__dataclass_fields__}
+    assert types == {
+        "seed": "<i8", "points": "<f4", "covariance": "<f4", "residual_px": "<f4", "views_used": "<i2",
+        "accepted": "|b1", "truth": "<f4",
+    }  # fmt: skip
+    about = json.loads((tmp_path / "out" / "lift.json").read_text())
+    assert about["settings"]["generator"] == "fake" and len(about["settings"]["rig_deg"]) == 41
+
+
+def test_noise_shows_in_residual_and_covariance(tmp_path):
+    _lift(tmp_path / "out", FakeDetector(VIEWS, noise_px=2))
+    shards = load_shards(tmp_path / "out")
+    np.testing.assert_allclose(np.median(shards.residual_px[:, :96]), 2 * np.sqrt(2), rtol=0.15)
+    error = (shards.points - shards.truth)[:, :96]
+    normalized = np.einsum("bli,blij,blj->bl", error, np.linalg.inv(shards.covariance[:, :96]), error)
+    np.testing.assert_allclose(normalized.mean(), 3, rtol=0.15)
+
+
+def test_pictures_of_any_size_give_residuals_of_256_px(tmp_path):
+    _lift(tmp_path / "a", FakeDetector(VIEWS, noise_px=2), size=256)
+    _lift(tmp_path / "b", FakeDetector(VIEWS, noise_px=1), size=128)
+    a, b = load_shards(tmp_path / "a"), load_shards(tmp_path / "b")
+    np.testing.assert_allclose(a.points, b.points, atol=1e-6)
+    np.testing.assert_allclose(a.residual_px, b.residual_px, rtol=1e-3)
+
+
+def test_second_look_sees_the_tight_box(tmp_path):
+    detector = FakeDetector(VIEWS)
+    _lift(tmp_path / "out", detector, faces=1)
+    first, second = detector.boxes
+    np.testing.assert_allclose(first, np.tile([25.6, 25.6, 230.4, 230.4], (41, 1)))
+    from facelift.geometry import intrinsics, project
+
+    points = project(np.tile(head_points(0), (41, 1, 1)), VIEWS.rotations, VIEWS.translations, intrinsics(256))
+    np.testing.assert_allclose(second, np.concatenate([points.min(1), points.max(1)], -1), atol=1e-6)
+    only = FakeDetector(VIEWS)
+    _lift(tmp_path / "once", only, faces=1, second_look=False)
+    assert len(only.boxes) == 1
+
+
+def test_faces_seen_in_few_views_or_noisily_are_rejected(tmp_path):
+    _lift(tmp_path / "few", FakeDetector(VIEWS, blind=range(5, 41)))
+    _lift(tmp_path / "noisy", FakeDetector(VIEWS, noise_px=20))
+    _lift(tmp_path / "none", FakeDetector(VIEWS, blind=range(41)))
+    for name in ("few", "noisy", "none"):
+        assert not load_shards(tmp_path / name).accepted.any(), name
+    assert np.isfinite(load_shards(tmp_path / "few").points[:, :96]).all()
+    assert np.isnan(load_shards(tmp_path / "none").points).all()
+
+
+def test_detector_covariances_take_the_place_of_confidence(tmp_path):
+    _lift(tmp_path / "out", FakeDetector(VIEWS, noise_px=1, covariances=True))
+    shards = load_shards(tmp_path / "out")
+    assert shards.accepted.all()
+    np.testing.assert_allclose(np.median(shards.residual_px[:, :96]), np.sqrt(2), rtol=0.15)
+
+
+def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(tmp_path):
+    _lift(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _lift(tmp_path / "stopped", FakeDetector(VIEWS, noise_px=1, stop_at=3))
+    assert [path.name for path in (tmp_path / "stopped").glob("lift-*")] == ["lift-00000.npz"]
+    detector = FakeDetector(VIEWS, noise_px=1)
+    _lift(tmp_path / "stopped", detector)
+    assert len(detector.boxes) == 2 * 3
+    _same(load_shards(tmp_path / "stopped"), load_shards(tmp_path / "whole"))
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_stage import FakeDetector, FakeGenerator, VIEWS, _config, Path
+from facelift.lifting.stage import lift
+if __name__ == "__main__":
+    lift(_config(Path(sys.argv[1]), workers=2, faces=8), generator=FakeGenerator(),
+         detector=FakeDetector(VIEWS, noise_px=1, delay_s=0.2))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_two_workers_goes_on(tmp_path):
+    """SIGKILL after the first shard: no half-written file, and no worker outlives its parent."""
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, str(script), str(out)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not shard_path(out, 0).exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    children = _children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = sorted(out.glob("lift-?????.npz"))
+    assert 1 <= len(done) < 4
+    for path in done:
+        load_shard(path)
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    _lift(out, faces=8)
+    _lift(tmp_path / "whole", faces=8)
+    _same(load_shards(out), load_shards(tmp_path / "whole"))
+
+
+def _children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    if not listed.exists():
+        pytest.skip("needs /proc")
+    found = [int(child) for child in listed.read_text().split()]
+    assert found
+    return found
+
+
+def test_workers_give_what_one_process_gives(tmp_path):
+    _lift(tmp_path / "one")
+    _lift(tmp_path / "two", workers=2)
+    _same(load_shards(tmp_path / "one"), load_shards(tmp_path / "two"))
+
+
+def test_a_longer_run_keeps_the_shards_of_the_shorter_one(tmp_path):
+    _lift(tmp_path / "out", faces=3)
+    first = shard_path(tmp_path / "out", 0).stat().st_mtime_ns
+    _lift(tmp_path / "out", faces=6)
+    assert shard_path(tmp_path / "out", 0).stat().st_mtime_ns == first
+    np.testing.assert_array_equal(load_shards(tmp_path / "out").seed, np.arange(6))
+
+
+def test_other_settings_in_the_same_folder_are_an_error(tmp_path):
+    _lift(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"lift\.json.*first_seed: 0 there, 7 now"):
+        _lift(tmp_path / "out", first_seed=7)
+
+
+def test_files_that_are_no_shards(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected shards"):
+        load_shards(tmp_path)
+    _lift(tmp_path / "out")
+    shard_path(tmp_path / "out", 1).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"lift-00001\.npz: expected a shard"):
+        load_shards(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["faces", "size", "shard_faces", "workers"])
+def test_numbers_below_one(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, found 0"):
+        _config(tmp_path, **{name: 0})
+
+
+def test_an_unknown_detector_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="found 'nonsense'"):
+        lift(_config(tmp_path / "out", detector="nonsense"), generator=FakeGenerator())
+
+
+def test_configuration_needs_neither_torch_nor_numba():
+    code = "import sys, facelift.lifting.stage; assert not {'torch', 'numba', 'scipy', 'mediapipe'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,8 +24,10 @@ class ViewsConfig:
     """Folder of lifted pseudo-labels, by `facelift lift`."""
     out: Path
     """Folder of the cache."""
+    generator: Literal["morphable", "procedural"] = "morphable"
+    """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code."""
     assets: Path | None = None
-    """The textured head; FACELIFT_ASSETS if not given. The procedural head if the pseudo-labels are of it."""
+    """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Photos without faces and light probes for the scene; FACELIFT_DATA if not given."""
     views: int = 24
@@ -90,9 +93,9 @@ def _target(config: ViewsConfig, shard: Path) -> Path:
 
 
 def _render_shard(config: ViewsConfig, shard: Path) -> None:
-    from facelift.generators.morphable import MorphableGenerator
+    from facelift.generators.stage import build_generator
 
-    generator = MorphableGenerator(config.assets, data=config.data, occluding_hair=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
     with np.load(shard) as lifted:
         keep = lifted["accepted"]
         seeds, landmarks = lifted["seed"][keep], lifted["points"][keep]

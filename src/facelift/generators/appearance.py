@@ -12,7 +12,7 @@ from PIL import Image
 from facelift.rendering import materials
 
 _SKIN_HEIGHT = 512
-_OCCLUDING_HAIR = ("bob01", "bob02", "short03")
+_OCCLUDING_HAIR = ("bob01", "bob02", "braid01", "short03")
 """Styles whose fringe hides brows or eyes."""
 _HAIR_COLOURS = np.array(
     [[0.08, 0.06, 0.05], [0.25, 0.15, 0.09], [0.5, 0.33, 0.18], [0.75, 0.6, 0.38], [0.45, 0.42, 0.4], [0.35, 0.14, 0.07]]

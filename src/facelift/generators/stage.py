@@ -1,0 +1,111 @@
+"""`facelift render`: looks at generated faces. Importable without Numba."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from facelift.atomic import written_whole
+from facelift.geometry import look_at_rotation, sphere_translation
+
+if TYPE_CHECKING:
+    from facelift.generators.morphable import MorphableGenerator
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """Render faces of seeds from cameras on the sphere: a contact sheet, and every picture with its camera."""
+
+    out: Path
+    """Folder for sheet.png, and with --pictures the views and cameras.json."""
+    generator: Literal["morphable", "procedural"] = "morphable"
+    """morphable: the textured head in --assets; procedural: the small head built by code."""
+    assets: Path | None = None
+    """Folder of the textured head; FACELIFT_ASSETS if not given."""
+    data: Path | None = None
+    """Folder of backgrounds and light probes; FACELIFT_DATA if not given; procedural scenes without."""
+    seeds: tuple[int, ...] = tuple(range(8))
+    """Faces."""
+    azimuth_deg: tuple[float, ...] = (-60.0, -30.0, 0.0, 30.0, 60.0)
+    """Cameras: one at each azimuth."""
+    elevation_deg: float = 0.0
+    """Elevation of all cameras."""
+    size: int = 256
+    """Side of a picture, px."""
+    points: bool = False
+    """Draw the exact landmarks into the sheet: green seen, red hidden."""
+    pictures: bool = False
+    """Write each view as PNG, and cameras.json with its K, R, t and landmarks."""
+
+
+def build_generator(
+    kind: str, assets: Path | None = None, data: Path | None = None, *, occluding_hair: bool = False
+) -> "MorphableGenerator":
+    """The generator of a command's options, with folders from FACELIFT_ASSETS and FACELIFT_DATA where not given.
+
+    Raises ValueError for the textured head without a folder of assets.
+    """
+    from facelift.generators.morphable import MorphableGenerator
+
+    data = data or _variable("FACELIFT_DATA")
+    if kind == "procedural":
+        return MorphableGenerator(None, data=data)
+    assets = assets or _variable("FACELIFT_ASSETS")
+    if assets is None:
+        raise ValueError("no folder of assets: expected --assets or the variable FACELIFT_ASSETS, found neither")
+    return MorphableGenerator(assets, data=data, occluding_hair=occluding_hair)
+
+
+def _variable(name: str) -> Path | None:
+    return Path(os.environ[name]) if os.environ.get(name) else None
+
+
+def render_views(config: RenderConfig) -> Path:
+    """Writes what the config asks for; returns the folder."""
+    from facelift.generators.sheet import contact_sheet
+
+    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
+    rotations = look_at_rotation(np.array(config.azimuth_deg), config.elevation_deg)
+    translations = sphere_translation(rotations)
+    sheet = contact_sheet(
+        generator,
+        config.seeds,
+        rotations,
+        translations,
+        size=config.size,
+        columns=len(config.azimuth_deg),
+        points=config.points,
+    )
+    config.out.mkdir(parents=True, exist_ok=True)
+    _write_png(config.out / "sheet.png", sheet)
+    if config.pictures:
+        _write_pictures(generator, config, rotations, translations)
+    return config.out
+
+
+def _write_pictures(generator: "MorphableGenerator", config: RenderConfig, rotations, translations) -> None:
+    from facelift.geometry import intrinsics
+
+    cameras = {}
+    for seed in config.seeds:
+        for index, view in enumerate(generator.render(seed, rotations, translations, config.size)):
+            name = f"{seed:06d}-{index:02d}.png"
+            _write_png(config.out / name, view.image)
+            cameras[name] = {
+                "K": intrinsics(config.size).tolist(),
+                "rotation": view.rotation.tolist(),
+                "translation": view.translation.tolist(),
+                "points_px": view.points.tolist() if view.points is not None else None,
+                "visible": view.visible.tolist() if view.visible is not None else None,
+            }
+    with written_whole(config.out / "cameras.json") as partial:
+        partial.write_text(json.dumps(cameras))
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    with written_whole(path) as partial:
+        partial.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())

@@ -23,7 +23,7 @@ COLOURS = {
 """RGB per region."""
 _AXES = ((235, 60, 60), (70, 210, 80), (70, 120, 255))
 """RGB of the head's x (subject's left), y (up), z (out of the face)."""
-_READABLE, _LARGEST = 160, 2400
+_READABLE, _LARGEST = 280, 2600
 """A picture is enlarged until its smallest face is so wide, as long as its longer side stays below the second, px."""
 _SHIFT = 4
 """Binary digits after the point of the coordinates that OpenCV draws with."""
@@ -69,29 +69,36 @@ def draw_faces(
 
 def draw_photo(photo: Photo, faces: Sequence[Face], overlay: Overlay | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """`draw_faces` for faces in px of the photo's original; a small picture is enlarged so that one sees something."""
-    image = photo.pixels
-    zoom = 1
-    if faces:
-        smallest = min(_width(face.points_2d) for face in faces) / photo.scale
-        zoom = int(np.clip(min(_READABLE / max(smallest, 1.0), _LARGEST / max(image.shape[:2])), 1, 4))
-    if zoom > 1:
-        size = (image.shape[1] * zoom, image.shape[0] * zoom)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    sizes = [_width(face.points_2d) / photo.scale for face in faces]
+    image, zoom = _readable(photo.pixels, sizes)
     return draw_faces(image, [face.scaled(zoom / photo.scale) for face in faces], overlay)
 
 
 def draw_points(
     image: UInt8[np.ndarray, "h w 3"],
-    points: Float[np.ndarray, "n 2"],
+    points: Float[np.ndarray, "faces n 2"],
     scheme: Scheme,
-    confidence: Float[np.ndarray, "n"],
+    confidence: Float[np.ndarray, "faces n"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A copy of the picture with one face's 2D points, px; those of confidence below 0.5 are hollow."""
+    """The picture, enlarged if it is small, with 2D points in its px; those of confidence below 0.5 are hollow.
+
+    Faces with NaN are left out.
+    """
+    seen = np.isfinite(points).all((1, 2))
+    image, zoom = _readable(image, [_width(face) for face in points[seen]])
     canvas = np.ascontiguousarray(image).copy()
-    if np.isfinite(points).all():
-        _draw_lines(canvas, points, scheme)
-        _draw_points(canvas, points, scheme, confidence)
+    for face, certainty in zip(points[seen] * zoom, confidence[seen], strict=True):
+        _draw_lines(canvas, face, scheme)
+        _draw_points(canvas, face, scheme, certainty)
     return canvas
+
+
+def _readable(image: np.ndarray, sizes: Sequence[float]) -> tuple[np.ndarray, int]:
+    """The picture and the whole factor by which it was enlarged for its smallest face (sizes in px)."""
+    wanted = min(_READABLE / max(min(sizes, default=_READABLE), 1.0), _LARGEST / max(image.shape[:2]))
+    zoom = int(np.clip(np.ceil(wanted - 0.5), 1, 4))
+    size = (image.shape[1] * zoom, image.shape[0] * zoom)
+    return (cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) if zoom > 1 else image), zoom
 
 
 def _width(points: np.ndarray) -> float:

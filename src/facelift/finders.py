@@ -61,8 +61,10 @@ class BoxMap:
 class MediaPipeFinder:
     """BlazeFace (Bazarevsky et al. 2019), full and short range, as MediaPipe 0.10.21 carries it.
 
-    The whole photo goes through both models, then overlapping quarters of a photo large enough to hide small faces go
-    through the full-range one. Calls from several threads wait for each other.
+    The whole photo goes through both models: full range sees small faces, short range those that fill the picture and
+    profiles. Then overlapping quarters of a photo large enough to hide small faces go through the full-range one.
+    Below a score of 0.6 the short-range model takes many animals and objects for faces. Calls from several threads
+    wait for each other.
     """
 
     name = "mediapipe"
@@ -70,7 +72,7 @@ class MediaPipeFinder:
     _TILED_FROM = 480
     """Longer side, px, from which quarters are searched too: full range sees a photo at 192 px."""
 
-    def __init__(self, *, min_score: float = 0.5):
+    def __init__(self, *, min_score: float = 0.6):
         self._models = _mediapipe_models(min_score)
         self._lock = threading.Lock()
 

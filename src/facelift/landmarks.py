@@ -172,8 +172,14 @@ def _averages(groups: list[list[int]], size: int) -> np.ndarray:
 def conversion(source: str, target: str) -> Float[np.ndarray, "n_target n_source"]:
     """Matrix that maps points of one scheme to another: `points_target = matrix @ points_source`.
 
-    Rows sum to 1. Raises ValueError for an unknown scheme, or where the source lacks what the target needs.
+    Rows sum to 1; read-only. Raises ValueError for an unknown scheme, or where the source lacks what the target needs.
     """
+    matrix = _conversion(source, target)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def _conversion(source: str, target: str) -> np.ndarray:
     for name in (source, target):
         if name not in SCHEMES:
             raise ValueError(f"landmark scheme: expected one of {sorted(SCHEMES)}, found {name!r}")
@@ -195,6 +201,18 @@ def wflw98_of_ibug68() -> np.ndarray:
 
 @cache
 def normals() -> Float[np.ndarray, "98 3"]:
-    """Outward unit normals of the mean head at the WFLW-98 landmarks, canonical frame."""
+    """Outward unit normals of the mean head at the WFLW-98 landmarks, canonical frame; read-only."""
+    return _mean_head("normals")
+
+
+@cache
+def mean_head() -> Float[np.ndarray, "98 3"]:
+    """The WFLW-98 landmarks of the mean head, canonical frame; read-only."""
+    return _mean_head("points")
+
+
+def _mean_head(name: str) -> np.ndarray:
     with resources.files("facelift").joinpath("data/wflw98_normals.npz").open("rb") as file:
-        return np.load(file)["normals"].astype(np.float64)
+        array = np.load(file)[name].astype(np.float64)
+    array.flags.writeable = False
+    return array

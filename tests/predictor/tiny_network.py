@@ -26,7 +26,7 @@ def truth(*, azimuth_deg: float = 20.0, elevation_deg: float = 10.0, roll_deg: f
     rng = np.random.default_rng(7)
     landmarks = rng.uniform([-0.2, -0.28, 0.0], [0.2, 0.2, 0.3], (98, 3))
     rotation = look_at_rotation(azimuth_deg, elevation_deg, roll_deg)
-    translation = sphere_translation(rotation) + [0.01, -0.02, 0.05]
+    translation = sphere_translation(rotation) + np.array([0.01, -0.02, 0.05])
     cholesky = np.stack([rng.uniform(0.01, 0.02, 98), rng.uniform(-0.01, 0.01, 98), rng.uniform(0.01, 0.02, 98)], -1)
     return {
         "landmarks": landmarks,

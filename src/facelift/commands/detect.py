@@ -81,18 +81,16 @@ def _write(
 ) -> list[Path]:
     """Writes the points in px of the original, and the drawing."""
     faces = []
-    canvas = photo.pixels
     for index, box in enumerate(boxes):
         seen = bool(found.found[index])
         points = (found.points[index] * photo.scale).round(4).tolist() if seen else None
         confidence = found.confidence[index].round(4).tolist() if seen else None
         box = (box * photo.scale).round(4).tolist()
         faces.append({"box": box, "found": seen, "points_2d": points, "confidence": confidence})
-        if seen:
-            canvas = draw_points(canvas, found.points[index], detector.scheme, found.confidence[index])
     document = {"format": "facelift-points", "version": 1, "facelift": __version__, "image": str(path)}
     document |= {"width": photo.original_wh[0], "height": photo.original_wh[1], "scheme": detector.scheme.name}
     target = base.with_name(f"{base.name}.points.json")
     with written_whole(target) as partial:
         partial.write_text(json.dumps(document | {"faces": faces}, ensure_ascii=False), encoding="utf-8")
+    canvas = draw_points(photo.pixels, found.points, detector.scheme, found.confidence) if found else photo.pixels
     return [target, write_picture(base.with_name(f"{base.name}.points.jpg"), canvas)]

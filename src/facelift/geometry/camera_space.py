@@ -45,8 +45,13 @@ class CameraSpace:
     def sample(
         self, rng: np.random.Generator, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
-        """A camera (R, t) that sees `points` (canonical; NaN rows are ignored) as the class says."""
+        """A camera (R, t) that sees `points` (canonical; NaN rows are ignored) as the class says.
+
+        Raises ValueError for fewer than four points, which no box can frame from every side.
+        """
         points = points[np.isfinite(points).all(-1)]
+        if len(points) < 4:
+            raise ValueError(f"camera space: expected at least 4 finite points to frame, found {len(points)}")
         while True:
             rotation = look_at_rotation(*self.angles(rng))
             translation = self._place(rng, points, rotation)

@@ -97,7 +97,7 @@ def _detect(detector: Detector2D, images: list, boxes: np.ndarray, truth: np.nda
 def face_boxes(
     observed: Observations, rig: Rig, fallback: Float[np.ndarray, "views 4"]
 ) -> Float[np.ndarray, "views 4"]:
-    """Tight boxes of one face's landmarks in each view, px at 256 px; `fallback` where few landmarks have a solution."""
+    """Tight boxes of one face's landmarks in each view, px at 256 px; `fallback` where few landmarks are solved."""
     weights = np.where(observed.found[..., None], observed.confidence, 0.0)
     weights = weights * (np.abs(rig.azimuth_deg) <= 45)[:, None]
     K = intrinsics(SIZE)

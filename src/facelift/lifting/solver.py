@@ -1,7 +1,7 @@
 """Robust triangulation of all landmarks of all faces at once: one 3-unknown problem each, solved in closed form.
 
 Paper (Ferman et al. 2024): one 3D set per face that minimises the masked reprojection error. Here: linear
-triangulation, then Gauss-Newton with Cauchy weights (IRLS), because a landmark's problem does not depend on any other's.
+triangulation, then Gauss-Newton with Cauchy weights (IRLS): a landmark's problem does not depend on any other's.
 """
 
 from dataclasses import dataclass

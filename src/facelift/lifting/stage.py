@@ -18,6 +18,7 @@ import numpy as np
 
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
+from facelift.generators.stage import build_generator
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import Observations, ViewSource, observe, solve, stack
 from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
@@ -191,23 +192,9 @@ def _work(seed: int) -> Observations:
 def _look(
     config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
 ) -> Callable[[int], Observations]:
-    source = generator or _build_generator(config)
+    source = generator or build_generator(config.generator, config.assets, config.data)
     eye = detector or build_detector(config.detector)
     return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
-
-
-def _build_generator(config: LiftConfig) -> ViewSource:
-    from facelift.generators.morphable import MorphableGenerator
-
-    data = config.data or os.environ.get("FACELIFT_DATA")
-    assets = _folder(config.assets, "FACELIFT_ASSETS") if config.generator == "morphable" else None
-    return MorphableGenerator(assets, data=Path(data) if data else None)
-
-
-def _folder(given: Path | None, variable: str) -> Path:
-    if given is None and not os.environ.get(variable):
-        raise FileNotFoundError(f"expected --{variable.removeprefix('FACELIFT_').lower()} or {variable}, found neither")
-    return Path(given or os.environ[variable])
 
 
 def _describe(

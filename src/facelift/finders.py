@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ class FoundFaces:
     """In-plane turn of the head in rad, clockwise positive; 0 where the finder cannot tell."""
 
 
+@runtime_checkable
 class FaceFinder(Protocol):
     """Finds the faces of a photo."""
 

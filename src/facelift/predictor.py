@@ -9,7 +9,6 @@ from facelift.crops import CropTransform, crop_around, crop_transform, cut
 from facelift.face import Face
 from facelift.finders import FaceFinder, FoundFaces, find_finder
 from facelift.geometry.camera import FOCAL, project, roll_rotation
-from facelift.geometry.euler import euler_deg
 from facelift.images import ImageSource, Photo, load_photo
 from facelift.onnx_lifter import Lifted, OnnxLifter
 
@@ -108,7 +107,8 @@ def _closer(transform: CropTransform, lifted: Lifted, index: int) -> CropTransfo
     points = project(lifted.landmarks[index, _FACE_POINTS], lifted.rotation[index], lifted.translation[index], unit)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 0.1 * transform.size:
         return transform  # nothing that a crop could be framed by
-    roll = transform.roll - np.radians(euler_deg(lifted.rotation[index])[2])
+    up_x, up_y = lifted.rotation[index][:2, 1]  # the head's up axis in the picture; the camera's roll turns it alone
+    roll = transform.roll - float(np.arctan2(up_x, -up_y))
     return crop_around(transform.to_image(points), size=transform.size, roll=roll)
 
 

@@ -1,23 +1,24 @@
 """2D detections of one face in every view of the rig, from generator and detector."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from facelift.atomic import written_whole
 from facelift.detectors2d.protocol import Detector2D
 from facelift.geometry import intrinsics, project
-from facelift.landmarks import WFLW98
+from facelift.landmarks import WFLW98, mean_head
 from facelift.lifting.masks import Competence, MaskConfig, mask
 from facelift.lifting.rig import Rig
 from facelift.lifting.solver import Lifted, SolverConfig, triangulate
 
 SIZE = 256
 """Pixels of lifting are those of a picture this wide, whatever size was rendered."""
-FIRST_BOX = 0.8
-"""Side of the first face box, centred, picture widths: the crop of 1.5 boxes shows the picture and a margin."""
 
 
 @runtime_checkable
@@ -66,24 +67,43 @@ def stack(faces: Sequence[Observations]) -> Observations:
     )
 
 
+def save_observations(observed: Observations, path: Path, made_by: dict[str, Any]) -> None:
+    """One file, with the settings that made them."""
+    arrays = {key: value for key, value in vars(observed).items() if value is not None}
+    with written_whole(path) as partial:
+        np.savez(partial, made_by=json.dumps(made_by, default=str), **arrays)
+
+
+def load_observations(path: Path, made_by: dict[str, Any]) -> Observations | None:
+    """What was saved by the same settings; None where there is none or by others."""
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        if str(file["made_by"]) != json.dumps(made_by, default=str):
+            return None
+        names = ("points", "confidence", "found", "covariances", "truth")
+        return Observations(**{name: file.get(name) for name in names})
+
+
 def observe(
     source: ViewSource, detector: Detector2D, seed: int, rig: Rig, *, size: int = SIZE, second_look: bool = True
 ) -> Observations:
     """Renders the rig's views of one face and detects its landmarks; a batch of one.
 
-    With `second_look`, the landmarks of the first look are triangulated and projected into each view, and the detector
-    looks again at the tight box that they give, as large in its crop as the faces that it was trained on.
+    The first look is at the mean head's box. With `second_look`, its landmarks are triangulated and projected into each
+    view, and the detector looks again at the tight box that they give, as large in its crop as the faces that it was
+    trained on.
     """
     if detector.scheme.name != WFLW98.name:
         raise ValueError(f"lifting expects a detector of {WFLW98.name}, found one of {detector.scheme.name}")
     images = [view.image for view in source.render(seed, rig.rotations, rig.translations, size)]
-    boxes = np.tile(np.array([1 - FIRST_BOX, 1 - FIRST_BOX, 1 + FIRST_BOX, 1 + FIRST_BOX]) * size / 2, (len(rig), 1))
+    boxes = _boxes(mean_head(), rig)
     truth = source.landmarks(seed)
     truth = np.full((98, 3), np.nan) if truth is None else np.asarray(truth, float)
-    observed = _detect(detector, images, boxes, truth, size)
+    observed = _detect(detector, images, boxes * size / SIZE, truth, size)
     if second_look:
-        boxes = face_boxes(observed, rig, boxes * SIZE / size) * size / SIZE
-        observed = _detect(detector, images, boxes, truth, size)
+        boxes = face_boxes(observed, rig, boxes)
+        observed = _detect(detector, images, boxes * size / SIZE, truth, size)
     return observed
 
 
@@ -105,21 +125,28 @@ def face_boxes(
     points = points[np.isfinite(points).all(-1)]
     if len(points) < WFLW98.size // 2:
         return fallback
-    projected = project(np.tile(points, (len(rig), 1, 1)), rig.rotations, rig.translations, K)
-    boxes = np.concatenate([projected.min(1), projected.max(1)], axis=-1)
+    boxes = _boxes(points, rig)
     sane = np.isfinite(boxes).all(-1) & (boxes[:, 2:] - boxes[:, :2] > 8).all(-1) & (np.abs(boxes) < 2 * SIZE).all(-1)
     return np.where(sane[:, None], boxes, fallback)
+
+
+def _boxes(points: np.ndarray, rig: Rig) -> Float[np.ndarray, "views 4"]:
+    """Tight boxes of these 3D points in each view, px at 256 px."""
+    projected = project(np.tile(points, (len(rig), 1, 1)), rig.rotations, rig.translations, intrinsics(SIZE))
+    return np.concatenate([projected.min(1), projected.max(1)], axis=-1)
 
 
 def solve(observed: Observations, rig: Rig, masks: MaskConfig, competence: Competence, solver: SolverConfig) -> Lifted:
     """Lifted landmarks of the batch under these masks.
 
     Weights: mask times inverse covariance where the detector gives covariances (1 px^2 added), mask times
-    confidence where it does not.
+    confidence where it does not. With masks off, every detection counts alike.
     """
     weights = np.where(observed.found[..., None], mask(rig, masks, competence), 0.0)
     covariances = observed.covariances
-    if covariances is None:
+    if not masks.enabled:
+        covariances = None
+    elif covariances is None:
         weights = weights * np.clip(np.nan_to_num(observed.confidence), 0.0, 1.0)
     else:
         covariances = np.nan_to_num(covariances) + np.eye(2)

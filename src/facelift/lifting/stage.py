@@ -20,8 +20,17 @@ from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
 from facelift.generators.stage import build_generator
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
-from facelift.lifting.observations import Observations, ViewSource, observe, solve, stack
+from facelift.lifting.observations import (
+    Observations,
+    ViewSource,
+    load_observations,
+    observe,
+    save_observations,
+    solve,
+    stack,
+)
 from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
+from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import claim_folder, load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
@@ -42,7 +51,7 @@ class LiftConfig:
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
-    """Folder of backgrounds and light probes; FACELIFT_DATA if not given."""
+    """Folder of backgrounds and light probes; FACELIFT_DATA if not given, plain scenes without either."""
     faces: int = 1000
     """How many faces."""
     first_seed: int = 0
@@ -52,7 +61,7 @@ class LiftConfig:
     size: int = 256
     """Side of the rendered pictures, px."""
     second_look: bool = True
-    """Detect twice: in the whole picture, then in the box that the first lifting gives."""
+    """Detect twice: in the box of the mean head, then in the one that the first lifting gives."""
     shard_faces: int = 64
     """Faces of a shard, the most that a kill can cost."""
     workers: int = 2
@@ -75,8 +84,10 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
     """Writes the shards that are missing; returns the folder.
 
     `generator` and `detector` stand in for the ones that `config` names; with several workers they must pickle. Raises
-    ValueError if the folder holds shards of other settings.
+    ValueError if the folder holds shards of other settings. With `config.report`, see `lifting_report`.
     """
+    if config.report:
+        return lifting_report(config, generator=generator, detector=detector)
     views = rig(config.views)
     claim_folder(config.out, *_describe(config, views, generator, detector))
     shards = [
@@ -99,6 +110,35 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
             count += _finish_shard(config, path, np.array(part), stack(faces), views)
     log.info("%s: %d of %d new faces accepted", config.out, count, len(seeds))
     return config.out
+
+
+def lifting_report(
+    config: LiftConfig, *, generator: ViewSource | None = None, detector: Detector2D | None = None
+) -> Path:
+    """Writes the error against exact landmarks, report.json and report.md in `config.out`; returns the latter's path.
+
+    The detections of each view are made once, kept in observations.npz, and lifted again in every setting.
+    """
+    views = rig(config.views)
+    described, about = _describe(config, views, generator, detector)
+    solving = ("mask", "solver", "quality", "competence", "shard_faces")
+    made_by = {**{key: value for key, value in described.items() if key not in solving}, "faces": config.faces}
+    cache = config.out / "observations.npz"
+    observed = load_observations(cache, made_by)
+    if observed is None:
+        seeds = range(config.first_seed, _end(config))
+        with observing(config, views, generator=generator, detector=detector) as observe_all, _bar(len(seeds)) as bar:
+            faces = []
+            for face in observe_all(seeds):
+                faces.append(face)
+                bar.advance({"found": float(face.found.mean())})
+        observed = stack(faces)
+        save_observations(observed, cache, made_by)
+    compared = settings(config.mask, competence_of(config.detector), config.solver, views=config.views)
+    scores = score_settings(observed, views, compared, config.quality)
+    shown = {key: described[key] for key in ("generator", "detector", "first_seed", "size")}
+    found = {"views in which a face was found": f"{100 * observed.found.mean():.1f} %"}
+    return write_report(config.out, scores, {**shown, "faces": config.faces, **found, "versions": about["versions"]})
 
 
 def competence_of(detector: str) -> Competence:
@@ -201,8 +241,9 @@ def _describe(
     config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what must be equal for a run to go on, what is good to know)."""
-    settings = {
+    fixed = {
         "generator": generator.name if generator else config.generator,
+        "backgrounds": bool(config.data or os.environ.get("FACELIFT_DATA")),
         "detector": type(detector).__name__ if detector else _identity(config.detector),
         "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),
         "competence": asdict(competence_of(config.detector)),
@@ -210,7 +251,7 @@ def _describe(
         **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
     }
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
-    return settings, {"format": 1, "faces": config.faces, "versions": {name: _version(name) for name in packages}}
+    return fixed, {"format": 1, "faces": config.faces, "versions": {name: _version(name) for name in packages}}
 
 
 def _identity(detector: str) -> str:

@@ -15,7 +15,14 @@ _SKIN_HEIGHT = 512
 _OCCLUDING_HAIR = ("bob01", "bob02", "braid01", "short03")
 """Styles whose fringe hides brows or eyes."""
 _HAIR_COLOURS = np.array(
-    [[0.08, 0.06, 0.05], [0.25, 0.15, 0.09], [0.5, 0.33, 0.18], [0.75, 0.6, 0.38], [0.45, 0.42, 0.4], [0.35, 0.14, 0.07]]
+    [
+        [0.08, 0.06, 0.05],
+        [0.25, 0.15, 0.09],
+        [0.5, 0.33, 0.18],
+        [0.75, 0.6, 0.38],
+        [0.45, 0.42, 0.4],
+        [0.35, 0.14, 0.07],
+    ]
 )
 GAMMA = 2.2
 
@@ -47,7 +54,7 @@ class Wardrobe:
         self._photo_skins = self._names("skins_photo/")
         self._brows, self._irises = self._names("brows/"), self._names("irises/")
         self._hair_styles = hair_styles
-        self.lash_alpha = _lash_alpha()
+        self.lash_alpha = lash_alpha()
 
     def _names(self, folder: str) -> list[str]:
         return sorted(name for name in self._files if name.startswith(folder))
@@ -104,7 +111,7 @@ def _muted(colour: np.ndarray, saturation: float) -> np.ndarray:
     return np.ascontiguousarray(grey + (colour - grey) * saturation).clip(0, 1)
 
 
-def _lash_alpha() -> np.ndarray:
+def lash_alpha() -> Float[np.ndarray, "64 512"]:
     """Strands that taper away from the lid (v = 0)."""
     rng = np.random.default_rng(5)
     strands = np.zeros(512, np.float32)

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
@@ -57,7 +56,9 @@ class MorphableGenerator:
         """Exact canonical landmarks, without building what a picture needs."""
         if seed in self._faces:
             return self._faces[seed].landmarks
-        return landmarks(self.head, self.head.vertices(*self.head.sample(np.random.default_rng([seed, 0])))).astype(float)
+        return landmarks(self.head, self.head.vertices(*self.head.sample(np.random.default_rng([seed, 0])))).astype(
+            float
+        )
 
     def render(
         self,
@@ -77,11 +78,8 @@ class MorphableGenerator:
         surface, fine = face.surface, size * _SUPERSAMPLING
         pixels = _pixels(surface.vertices, rotation, translation, fine)
         fragments = rasterize_alpha(pixels, surface.faces, surface.uv, face.alpha_of, face.alphas, fine)
-        colour = shade(surface, fragments, -rotation.T @ translation)
-        covered = (fragments.triangle >= 0).astype(np.float32)
-        colour = cv2.resize(colour, (size, size), interpolation=cv2.INTER_AREA)
-        covered = cv2.resize(covered, (size, size), interpolation=cv2.INTER_AREA)[..., None]
-        image = _tone(colour * face.exposure) + scene * (1 - covered)
+        colour, covered = shade(surface, fragments, -rotation.T @ translation, samples=_SUPERSAMPLING)
+        image = _tone(colour * face.exposure) + scene * (1 - covered[..., None])
         points = project(face.landmarks, rotation, translation, intrinsics(size))
         visible = _visible(face, rotation, translation, fragments.depth, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)

@@ -6,7 +6,13 @@ from jaxtyping import Float
 # Archetype -> shapes with (fixed amount, random extra) as multiples of the archetype's strength.
 ARCHETYPES: tuple[dict[str, tuple[float, float]], ...] = (
     {},
-    {"mouthSmile": (1, 0), "cheekSquint": (0.6, 0), "eyeSquint": (0.4, 0), "mouthUpperUp": (0.35, 0), "jawOpen": (0, 0.3)},
+    {
+        "mouthSmile": (1, 0),
+        "cheekSquint": (0.6, 0),
+        "eyeSquint": (0.4, 0),
+        "mouthUpperUp": (0.35, 0),
+        "jawOpen": (0, 0.3),
+    },
     {"jawOpen": (1, 0), "browInnerUp": (0, 1), "eyeWide": (0, 1)},
     {"mouthFrown": (1, 0), "browDown": (0, 1), "mouthShrugLower": (0, 0.6)},
     {"mouthPucker": (1, 0)},

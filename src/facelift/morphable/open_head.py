@@ -15,7 +15,6 @@ from facelift.rendering import materials
 _MOUTH_SOCKET = 11248
 """First vertex of the original mesh that belongs to the inside of mouth and eye sockets, not to the skin."""
 _LID_GAP_CM = 0.03
-_BROW_HEIGHT_CM = 0.75
 _IRIS_TEXTURE_SCALE = 122 / 0.13 / 640
 """The pictures of the eye are 640 px wide with an iris of 122 px radius; in the mesh's uv the radius is 0.13."""
 
@@ -36,8 +35,9 @@ class OpenHead:
         self.expressions = ExpressionSampler(self.names)
         self.topology = self._topology(data)
         self._eyes = self._eye_parts()
+        painted = data["face_material"] == 0
         self.landmark_vertices, self.landmark_weights = landmark_table(
-            self.mean_cm, data["landmarks68_vertices"], self._pupil_vertices(), brow_height=_BROW_HEIGHT_CM
+            data["landmarks68_vertices"], self._pupils(), self.topology.faces[painted], self.topology.uv[painted]
         )
         self.files = data
 
@@ -83,13 +83,13 @@ class OpenHead:
             parts.append((side, own, near))
         return parts
 
-    def _pupil_vertices(self) -> np.ndarray:
-        """(2, 4) eyeball vertices around the pupil: image-left eye (the subject's right) first."""
-        chosen = []
-        for side in ("R", "L"):
-            ball = next(part[1] for part in self._eyes if part[0] == side)
-            chosen.append(ball[np.argsort(-self.mean_cm[ball, 2])[:4]])
-        return np.stack(chosen)
+    def _pupils(self) -> np.ndarray:
+        """(2,) the eyeballs' vertices in the middle of the pupil: image-left eye (the subject's right) first."""
+        corners = np.flatnonzero(np.repeat(self.topology.material == materials.EYE, 3))
+        uv, vertex = self.topology.uv.reshape(-1, 2)[corners], self.topology.faces.ravel()[corners]
+        off_axis = np.linalg.norm(uv - 0.5, axis=-1)
+        right = self.mean_cm[vertex, 0] < 0
+        return np.array([vertex[np.argmin(np.where(side, off_axis, np.inf))] for side in (right, ~right)])
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Identity ~ N(0, 0.9^2), expression by `ExpressionSampler`."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from facelift.rendering.compiled import compiled
 from facelift.rendering.raster import rasterize_alpha
 
 _BIAS = 0.012
@@ -42,7 +42,10 @@ def lamps(rng: np.random.Generator) -> Light:
     """Sky, ground, and one to three soft lamps in front or above, mildly warm or cold."""
     around = directions()
     height = around[:, 1:2] * 0.5 + 0.5
-    sky, ground = np.array([0.9, 0.95, 1.1]) * rng.uniform(0.2, 0.7), np.array([1.0, 0.9, 0.8]) * rng.uniform(0.05, 0.35)
+    sky, ground = (
+        np.array([0.9, 0.95, 1.1]) * rng.uniform(0.2, 0.7),
+        np.array([1.0, 0.9, 0.8]) * rng.uniform(0.05, 0.35),
+    )
     radiance = ground * (1 - height) + sky * height
     for _ in range(rng.integers(1, 4)):
         towards = rng.standard_normal(3)
@@ -97,7 +100,7 @@ def sky_visibility(
     return seen
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled
 def _compare(depth, pixels, bias, seen):
     """Five taps about the vertex's place in the shadow map."""
     size = depth.shape[0]

@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from facelift.rendering.compiled import compiled
+
 FAR = 1e9
+"""Depth of a pixel that sees nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,46 @@ def rasterize_alpha(
     faces: Int[np.ndarray, "f 3"],
     uv: Float[np.ndarray, "f 3 2"],
     alpha_of: Int[np.ndarray, "f"],
-    alphas: tuple[np.ndarray, ...],
+    alphas: tuple[np.ndarray, np.ndarray],
     size: int,
     *,
     cull: bool = True,
 ) -> Fragments:
-    """As `rasterize`, with hashed alpha: a triangle whose `alpha_of` is k >= 0 keeps a fragment with the probability
-    that the k-th picture of `alphas` (v up, u and v repeat) tells, the same for the same pixel and triangle."""
+    """As `rasterize`, with hashed alpha (Wyman and McGuire 2017): a triangle whose `alpha_of` is k >= 0 keeps a
+    fragment with the probability that the k-th picture of `alphas` (v up, u and v repeat) tells, the same for the
+    same pixel and triangle. Such triangles are seen from both sides."""
     triangle = np.full((size, size), -1, np.int32)
     barycentric = np.zeros((size, size, 2), np.float32)
-    depth = np.full((size, size), FAR, np.float32)
-    _raster(pixels.astype(np.float32), faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth)
-    return Fragments(triangle, barycentric, depth)
+    nearness = np.zeros((size, size), np.float32)
+    points = np.ascontiguousarray(pixels, np.float32)
+    _raster(points, faces, uv, alpha_of, alphas, cull, triangle, barycentric, nearness)
+    _to_depth(nearness)
+    return Fragments(triangle, barycentric, nearness)
 
 
 _NO_ALPHA = (np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))
 
 
-@numba.njit(cache=True, fastmath=True)
-def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth):
+@compiled
+def _to_depth(nearness):
+    """1 / depth -> depth, in place."""
+    for y in range(nearness.shape[0]):
+        for x in range(nearness.shape[1]):
+            nearness[y, x] = 1.0 / nearness[y, x] if nearness[y, x] > 0 else FAR
+
+
+@compiled
+def _noise(x, y, f):
+    """Integer hash of a pixel and a triangle to [0, 1)."""
+    h = np.uint32(x) * np.uint32(0x8DA6B343) ^ np.uint32(y) * np.uint32(0xD8163841)
+    h = np.uint32(h ^ np.uint32(f) * np.uint32(0xCB1AB31F))
+    h = np.uint32((h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D))
+    h = np.uint32((h ^ (h >> np.uint32(12))) * np.uint32(0x297A2D39))
+    return (h ^ (h >> np.uint32(15))) * 2.3283064365386963e-10
+
+
+@compiled
+def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, nearness):
     height, width = triangle.shape
     for f in range(faces.shape[0]):
         i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -76,21 +99,24 @@ def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth):
         right = min(int(math.floor(max(x0, x1, x2) - 0.5)), width - 1)
         top = max(int(math.ceil(min(y0, y1, y2) - 0.5)), 0)
         bottom = min(int(math.floor(max(y0, y1, y2) - 0.5)), height - 1)
+        if left > right or top > bottom:
+            continue
         inverse = 1.0 / area
         r0, r1, r2 = 1.0 / p[i0, 2], 1.0 / p[i1, 2], 1.0 / p[i2, 2]
         for y in range(top, bottom + 1):
             py = y + 0.5
+            a1, a2, a0 = (y1 - py) * inverse, (y2 - py) * inverse, (y0 - py) * inverse
             for x in range(left, right + 1):
                 px = x + 0.5
-                w0 = ((x1 - px) * (y2 - py) - (x2 - px) * (y1 - py)) * inverse
-                w1 = ((x2 - px) * (y0 - py) - (x0 - px) * (y2 - py)) * inverse
+                w0 = (x1 - px) * a2 - (x2 - px) * a1
+                w1 = (x2 - px) * a0 - (x0 - px) * a2
                 w2 = 1.0 - w0 - w1
                 if w0 < 0 or w1 < 0 or w2 < 0:
                     continue
-                z = 1.0 / (w0 * r0 + w1 * r1 + w2 * r2)
-                if z >= depth[y, x]:
+                near = w0 * r0 + w1 * r1 + w2 * r2
+                if near <= nearness[y, x]:
                     continue
-                b0, b1 = w0 * r0 * z, w1 * r1 * z
+                b0, b1 = w0 * r0 / near, w1 * r1 / near
                 if k >= 0:
                     b2 = 1.0 - b0 - b1
                     u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
@@ -100,10 +126,9 @@ def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, depth):
                     picture = alphas[0] if k == 0 else alphas[1]
                     row = min(int((1.0 - v) * picture.shape[0]), picture.shape[0] - 1)
                     column = min(int(u * picture.shape[1]), picture.shape[1] - 1)
-                    noise = math.sin(x * 12.9898 + y * 78.233 + f * 0.7543) * 43758.5453
-                    if picture[row, column] <= 0.05 + 0.9 * (noise - math.floor(noise)):
+                    if picture[row, column] <= 0.05 + 0.9 * _noise(x, y, f):
                         continue
-                depth[y, x] = z
+                nearness[y, x] = near
                 triangle[y, x] = f
                 barycentric[y, x, 0] = b0
                 barycentric[y, x, 1] = b1

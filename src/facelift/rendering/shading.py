@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
 from facelift.rendering import materials
+from facelift.rendering.compiled import compiled
 from facelift.rendering.lighting import Light, directions
 from facelift.rendering.raster import Fragments
 
@@ -36,37 +36,62 @@ class Surface:
 
 
 def shade(
-    surface: Surface, fragments: Fragments, eye_point: Float[np.ndarray, "3"]
-) -> Float[np.ndarray, "h w 3"]:
-    """Linear colour of every pixel, black where there is nothing."""
-    chosen = surface.light.strongest
-    towards = directions()[chosen].astype(np.float32)
-    power = surface.light.radiance[chosen]
-    power = (power * np.minimum(1.0, 12.0 / np.maximum(power.mean(-1, keepdims=True), 1e-6)) * 0.05).astype(np.float32)
-    image = np.zeros((*fragments.triangle.shape, 3), np.float32)
-    _shade(
-        fragments.triangle,
-        fragments.barycentric,
-        surface.faces,
-        surface.uv,
-        surface.material,
-        surface.vertices,
-        surface.normals,
-        surface.diffuse,
-        surface.shine,
-        surface.flat,
-        (surface.skin, surface.eye, surface.hair),
-        materials.TABLE,
-        towards,
-        power,
-        np.float32(surface.oiliness),
-        eye_point.astype(np.float32),
-        image,
-    )
-    return image
+    surface: Surface, fragments: Fragments, eye_point: Float[np.ndarray, "3"], *, samples: int = 1
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """(linear colour times coverage, coverage 0..1) of every pixel; black and 0 where there is nothing.
+
+    `samples`: fragments along a pixel's side, 1 or 2. With 2, a pixel inside one material is shaded at the two
+    fragments of a diagonal, whose mean lies at its centre; pixels on an edge at each of the four.
+    """
+    if samples not in (1, 2):
+        raise ValueError(f"samples: expected 1 or 2 fragments along a pixel's side, found {samples}")
+    towards, power = highlights(surface.light)
+    side = len(fragments.triangle) // samples
+    image, coverage = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
+    mesh = (surface.faces, surface.uv, surface.material, surface.vertices, surface.normals)
+    light = (surface.diffuse, surface.shine, towards, power, np.float32(surface.oiliness), eye_point.astype(np.float32))
+    pictures = (surface.skin, surface.eye, surface.hair)
+    flat, table = surface.flat, materials.TABLE
+    _resolve(fragments.triangle, fragments.barycentric, mesh, light, pictures, flat, table, samples, image, coverage)
+    return image, coverage
 
 
-@numba.njit(cache=True, fastmath=True)
+def highlights(light: Light) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]:
+    """(unit vectors towards the three strongest lights, their power), limited so that a bare sun does not burn."""
+    chosen = light.strongest
+    power = light.radiance[chosen]
+    power = power * np.minimum(1.0, 12.0 / np.maximum(power.mean(-1, keepdims=True), 1e-6)) * 0.05
+    return directions()[chosen].astype(np.float32), power.astype(np.float32)
+
+
+@compiled
+def _resolve(triangle, bary, mesh, light, pictures, flat, table, samples, image, coverage):
+    """Averages the fragments of each pixel."""
+    material = mesh[2]
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            weight, step = 1.0 / (samples * samples), 1
+            if samples == 2:
+                f0, f1 = triangle[2 * y, 2 * x], triangle[2 * y, 2 * x + 1]
+                f2, f3 = triangle[2 * y + 1, 2 * x], triangle[2 * y + 1, 2 * x + 1]
+                if f0 >= 0 and f1 >= 0 and f2 >= 0 and f3 >= 0:
+                    m = material[f0]
+                    if material[f1] == m and material[f2] == m and material[f3] == m:
+                        weight, step = 0.5, 3
+            for sample in range(0, samples * samples, step):
+                row, column = samples * y + sample // samples, samples * x + sample % samples
+                f = triangle[row, column]
+                if f >= 0:
+                    red, green, blue = _shade(
+                        f, bary[row, column, 0], bary[row, column, 1], mesh, light, pictures, flat, table
+                    )
+                    image[y, x, 0] += weight * red
+                    image[y, x, 1] += weight * green
+                    image[y, x, 2] += weight * blue
+                    coverage[y, x] += weight
+
+
+@compiled
 def _lookup(picture, u, v, wide):
     """Bilinear, v up; `wide` counts u in heights of the picture and clamps, else u and v repeat."""
     height, width = picture.shape[0], picture.shape[1]
@@ -79,63 +104,62 @@ def _lookup(picture, u, v, wide):
     fx, fy = x - column, y - row
     a, b = (1 - fx) * (1 - fy), fx * (1 - fy)
     c, d = (1 - fx) * fy, fx * fy
-    colour0 = a * picture[row, column, 0] + b * picture[row, column + 1, 0]
-    colour0 += c * picture[row + 1, column, 0] + d * picture[row + 1, column + 1, 0]
-    colour1 = a * picture[row, column, 1] + b * picture[row, column + 1, 1]
-    colour1 += c * picture[row + 1, column, 1] + d * picture[row + 1, column + 1, 1]
-    colour2 = a * picture[row, column, 2] + b * picture[row, column + 1, 2]
-    colour2 += c * picture[row + 1, column, 2] + d * picture[row + 1, column + 1, 2]
-    return colour0, colour1, colour2
+    p, q, r, s = picture[row, column], picture[row, column + 1], picture[row + 1, column], picture[row + 1, column + 1]
+    return (
+        a * p[0] + b * q[0] + c * r[0] + d * s[0],
+        a * p[1] + b * q[1] + c * r[1] + d * s[1],
+        a * p[2] + b * q[2] + c * r[2] + d * s[2],
+    )
 
 
-@numba.njit(cache=True, fastmath=True)
-def _shade(
-    triangle, bary, faces, uv, material, vertices, normals, diffuse, shine, flat, pictures, table, towards, power, oil,
-    eye_point, image,
-):  # fmt: skip
-    for y in range(triangle.shape[0]):
-        for x in range(triangle.shape[1]):
-            f = triangle[y, x]
-            if f < 0:
-                continue
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            a, b = bary[y, x, 0], bary[y, x, 1]
-            c = 1.0 - a - b
-            m = material[f]
-            u = a * uv[f, 0, 0] + b * uv[f, 1, 0] + c * uv[f, 2, 0]
-            v = a * uv[f, 0, 1] + b * uv[f, 1, 1] + c * uv[f, 2, 1]
-            red, green, blue = 1.0, 1.0, 1.0
-            if m == 0:
-                red, green, blue = _lookup(pictures[0], u, v, True)
-            elif m == 3:
-                red, green, blue = _lookup(pictures[1], min(max(u, 0.0), 0.999), min(max(v, 0.0), 0.999), False)
-            elif m == 7:
-                red, green, blue = _lookup(pictures[2], u, v, False)
-            red, green, blue = red * flat[m, 0], green * flat[m, 1], blue * flat[m, 2]
-            red *= a * diffuse[i, 0] + b * diffuse[j, 0] + c * diffuse[k, 0]
-            green *= a * diffuse[i, 1] + b * diffuse[j, 1] + c * diffuse[k, 1]
-            blue *= a * diffuse[i, 2] + b * diffuse[j, 2] + c * diffuse[k, 2]
-            strength = table[m, 0] * (oil if m == 0 else 1.0)
-            if strength > 0:
-                nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
-                ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
-                nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
-                vx = eye_point[0] - (a * vertices[i, 0] + b * vertices[j, 0] + c * vertices[k, 0])
-                vy = eye_point[1] - (a * vertices[i, 1] + b * vertices[j, 1] + c * vertices[k, 1])
-                vz = eye_point[2] - (a * vertices[i, 2] + b * vertices[j, 2] + c * vertices[k, 2])
-                n = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-                w = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz + 1e-12)
-                for s in range(3):
-                    hx, hy, hz = vx * w + towards[s, 0], vy * w + towards[s, 1], vz * w + towards[s, 2]
-                    h = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
-                    facing = (nx * hx + ny * hy + nz * hz) * n * h
-                    if facing <= 0:
-                        continue
-                    grazing = 1.0 - min(max((vx * hx + vy * hy + vz * hz) * w * h, 0.0), 1.0)
-                    fresnel = 0.04 + 0.96 * grazing**5
-                    seen = a * shine[i, s] + b * shine[j, s] + c * shine[k, s]
-                    glow = 6.0 * strength * fresnel * seen * facing ** table[m, 1]
-                    red += glow * power[s, 0]
-                    green += glow * power[s, 1]
-                    blue += glow * power[s, 2]
-            image[y, x, 0], image[y, x, 1], image[y, x, 2] = red, green, blue
+@compiled
+def _shade(f, a, b, mesh, light, pictures, flat, table):
+    """Linear colour of one fragment: texture x colour of the material x diffuse light, and the shine of three lights."""
+    faces, uv, material, vertices, normals = mesh
+    diffuse, shine, towards, power, oil, eye_point = light
+    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+    c = np.float32(1.0) - a - b
+    m = material[f]
+    u = a * uv[f, 0, 0] + b * uv[f, 1, 0] + c * uv[f, 2, 0]
+    v = a * uv[f, 0, 1] + b * uv[f, 1, 1] + c * uv[f, 2, 1]
+    red, green, blue = flat[m, 0], flat[m, 1], flat[m, 2]
+    if m == materials.SKIN:
+        tr, tg, tb = _lookup(pictures[0], u, v, True)
+        red, green, blue = red * tr, green * tg, blue * tb
+    elif m == materials.EYE:
+        tr, tg, tb = _lookup(pictures[1], min(max(u, 0.0), 0.999), min(max(v, 0.0), 0.999), False)
+        red, green, blue = red * tr, green * tg, blue * tb
+    elif m == materials.HAIR:
+        tr, tg, tb = _lookup(pictures[2], u, v, False)
+        red, green, blue = red * tr, green * tg, blue * tb
+    red *= a * diffuse[i, 0] + b * diffuse[j, 0] + c * diffuse[k, 0]
+    green *= a * diffuse[i, 1] + b * diffuse[j, 1] + c * diffuse[k, 1]
+    blue *= a * diffuse[i, 2] + b * diffuse[j, 2] + c * diffuse[k, 2]
+    strength, exponent = table[m, 0], table[m, 1]
+    if m == materials.SKIN:
+        strength *= oil
+    if strength <= 0:
+        return red, green, blue
+    nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
+    ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
+    nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
+    vx = eye_point[0] - (a * vertices[i, 0] + b * vertices[j, 0] + c * vertices[k, 0])
+    vy = eye_point[1] - (a * vertices[i, 1] + b * vertices[j, 1] + c * vertices[k, 1])
+    vz = eye_point[2] - (a * vertices[i, 2] + b * vertices[j, 2] + c * vertices[k, 2])
+    n = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
+    w = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz + 1e-12)
+    for s in range(3):
+        hx, hy, hz = vx * w + towards[s, 0], vy * w + towards[s, 1], vz * w + towards[s, 2]
+        h = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
+        facing = (nx * hx + ny * hy + nz * hz) * n * h
+        if exponent * (facing - 1.0) < -7.0 or facing <= 0.0:  # then facing^exponent < 0.001
+            continue
+        grazing = 1.0 - min(max((vx * hx + vy * hy + vz * hz) * w * h, 0.0), 1.0)
+        squared = grazing * grazing
+        fresnel = 0.04 + 0.96 * squared * squared * grazing
+        seen = a * shine[i, s] + b * shine[j, s] + c * shine[k, s]
+        glow = 6.0 * strength * fresnel * seen * math.exp(exponent * math.log(facing))
+        red += glow * power[s, 0]
+        green += glow * power[s, 1]
+        blue += glow * power[s, 2]
+    return red, green, blue

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeDetector, FakeGenerator, head_points
+from fake_views import FakeDetector, FakeGenerator, head_points
 
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import mean_head
@@ -197,9 +197,10 @@ def test_numbers_below_one(tmp_path, name):
         _config(tmp_path, **{name: 0})
 
 
-def test_an_unknown_detector_is_named(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_unknown_detector_is_named(tmp_path, workers):
     with pytest.raises(FileNotFoundError, match="found 'nonsense'"):
-        lift(_config(tmp_path / "out", detector="nonsense"), generator=FakeGenerator())
+        lift(_config(tmp_path / "out", detector="nonsense", workers=workers), generator=FakeGenerator())
 
 
 def test_configuration_needs_neither_torch_nor_numba():

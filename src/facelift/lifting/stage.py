@@ -207,14 +207,14 @@ def _in_order(pool: ProcessPoolExecutor, seeds: Sequence[int], *, ahead: int) ->
         yield waiting.popleft().result()
 
 
-_LOOK: list[Callable[[int], Observations]] = []
-"""In a worker process: what looks at a face."""
+_WORKER: dict[str, Any] = {}
+"""In a worker process: the arguments of `_look`, and what it made of them."""
 
 
 def _start_worker(*arguments: Any) -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _LOOK.append(_look(*arguments))
+    _WORKER["arguments"] = arguments
 
 
 def _exit_with_parent() -> None:
@@ -226,7 +226,9 @@ def _exit_with_parent() -> None:
 
 
 def _work(seed: int) -> Observations:
-    return _LOOK[0](seed)
+    if "look" not in _WORKER:  # here and not at the start, where an error would not reach the parent
+        _WORKER["look"] = _look(*_WORKER["arguments"])
+    return _WORKER["look"](seed)
 
 
 def _look(

@@ -6,7 +6,9 @@ from facelift.lifting.masks import (
     MEDIAPIPE_COMPETENCE,
     NETWORK_COMPETENCE,
     SIDE,
+    Competence,
     MaskConfig,
+    RegionLimits,
     competence_mask,
     mask,
     visibility_mask,
@@ -52,10 +54,18 @@ def test_the_far_side_is_out_in_profile(competence):
 
 
 def test_half_profile_masks_far_contour_and_eye_but_not_the_near_ones():
-    trusted = competence_mask(_view(50), NETWORK_COMPETENCE)[0]
+    competence = Competence(near=RegionLimits(60, 60, 60, 60, 60), far=RegionLimits(25, 45, 60, 45, 60))
+    trusted = competence_mask(_view(50), competence)[0]
     assert trusted[RIGHT[RIGHT < 96]].all()
     for region, limit in (("contours", False), ("brows", False), ("eyes", False), ("mouth", True)):
         assert (trusted[np.intersect1d(WFLW98.regions[region], LEFT)] == limit).all(), region
+
+
+def test_far_contour_goes_before_the_far_eye_for_every_detector():
+    for competence in (MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE):
+        trusted = competence_mask(_view(30), competence)[0]
+        assert trusted[RIGHT[RIGHT < 96]].all() and trusted[np.intersect1d(WFLW98.regions["eyes"], LEFT)].all()
+        assert not trusted[np.intersect1d(WFLW98.regions["contours"], LEFT)].any()
 
 
 def test_elevation_limit():

@@ -42,10 +42,11 @@ class Competence:
     """Beyond this elevation, either way, nothing is trusted."""
 
 
-MEDIAPIPE_COMPETENCE = Competence(near=RegionLimits(45, 45, 45, 45, 45), far=RegionLimits(20, 35, 45, 35, 45))
+MEDIAPIPE_COMPETENCE = Competence(near=RegionLimits(45, 45, 45, 45, 45), far=RegionLimits(25, 35, 45, 35, 45))
 """MediaPipe's face mesh: fitted to faces up to half profile, a guess beyond."""
-NETWORK_COMPETENCE = Competence(near=RegionLimits(90, 75, 75, 75, 75), far=RegionLimits(25, 45, 60, 45, 60))
-"""Our own detector, trained on human labels up to profile. Of the far side its labels have no coordinates."""
+NETWORK_COMPETENCE = Competence(near=RegionLimits(45, 60, 60, 60, 60), far=RegionLimits(25, 45, 60, 45, 60))
+"""Our own detector, trained on human labels up to profile. Of the far side its labels have no coordinates. The jaw of
+human labels slides along the cheek as the head turns: its frontal half is what a frontal picture shows."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class MaskConfig:
 
     enabled: bool = True
     """False: every detection of every view counts alike, for comparison: no masks, no confidence, no covariance."""
-    normal_threshold: float = 0.0
-    """A landmark counts where the cosine between its normal and the direction to the camera exceeds this; -2 switches
-    the normals off."""
-    normal_ramp: float = 0.25
+    normal_threshold: float = -0.35
+    """A landmark counts where the cosine between its normal and the direction to the camera exceeds this. Below
+    0, because the jaw's outline, whose normals are at right angles to the camera, is where detectors are good. -2
+    switches the normals off."""
+    normal_ramp: float = 0.35
     """The weight rises from 0 to 1 over this much cosine above the threshold."""
 
 

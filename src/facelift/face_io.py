@@ -128,14 +128,14 @@ def _face_record(face: Face) -> dict[str, Any]:
     pitch, yaw, roll = _rounded(face.euler_deg)
     return {
         "scheme": face.scheme,
-        "score": _rounded(np.float64(face.score)),
+        "score": _rounded(face.score),
         "euler_deg": {"pitch": pitch, "yaw": yaw, "roll": roll},
         **{name: _rounded(getattr(face, name)) for name in _ARRAYS},
     }
 
 
-def _rounded(values: np.ndarray | np.float64) -> Any:
-    """Nested lists of floats with _DIGITS significant digits."""
+def _rounded(values: Any) -> Any:
+    """An array as nested lists of floats with _DIGITS significant digits."""
     if np.ndim(values) == 0:
         return float(_short(float(values)))
     return [_rounded(value) for value in values]

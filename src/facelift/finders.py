@@ -70,7 +70,7 @@ class MediaPipeFinder:
 
     name = "mediapipe"
     box_map = BoxMap(0.0, 0.059, 0.930, 0.909)
-    _TILED_FROM = 480
+    _TILED_FROM = 640
     """Longer side, px, from which quarters are searched too: full range sees a photo at 192 px."""
 
     def __init__(self, *, min_score: float = 0.6):
@@ -114,20 +114,13 @@ class HaarFinder:
 
     def find(self, image: UInt8[np.ndarray, "h w 3"]) -> FoundFaces:
         """Faces from about 1/16 of the photo's longer side on."""
-        small, scale = _shrunk(image, 640)
-        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        frontal, frontal_scores = _haar_boxes(self._frontal, grey, neighbours=4)
-        left, left_scores = _haar_boxes(self._profile, grey, neighbours=5)  # faces that look to the image's left
-        right, right_scores = _haar_boxes(self._profile, np.ascontiguousarray(grey[:, ::-1]), neighbours=5)
-        right[:, [0, 2]] = grey.shape[1] - right[:, [2, 0]]
-        boxes = np.concatenate(
-            [
-                mapping.apply(found, np.zeros(len(found)))
-                for mapping, found in ((self.frontal_map, frontal), (self.profile_map, left), (self.profile_map, right))
-            ]
-        )
-        scores = np.concatenate([frontal_scores, 0.8 * left_scores, 0.8 * right_scores])
-        return _distinct(FoundFaces(boxes * scale, scores, np.zeros(len(boxes))))
+        found = [(self.frontal_map, _cascade_boxes(self._frontal, image, side=640, step=1.1))]
+        for mirror in (False, True):  # the cascade knows faces that look to the image's left
+            profiles = _cascade_boxes(self._profile, image, side=400, step=1.2, mirror=mirror)
+            found.append((self.profile_map, (profiles[0], 0.8 * profiles[1])))
+        boxes = np.concatenate([mapping.apply(boxes, np.zeros(len(boxes))) for mapping, (boxes, _) in found])
+        scores = np.concatenate([scores for _, (_, scores) in found])
+        return _distinct(FoundFaces(boxes, scores, np.zeros(len(boxes))))
 
 
 def find_finder(name: str = "auto") -> FaceFinder:
@@ -239,15 +232,21 @@ def _cascade(name: str) -> cv2.CascadeClassifier:
     return cascade
 
 
-def _haar_boxes(cascade: cv2.CascadeClassifier, grey: np.ndarray, *, neighbours: int):
-    """Boxes x0 y0 x1 y1 (n, 4) and scores (n,) in 0..1."""
+def _cascade_boxes(
+    cascade: cv2.CascadeClassifier, image: np.ndarray, *, side: int, step: float, mirror: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) px of the image and scores (n,) in 0..1, searched at `side` px in scales of `step`."""
+    small, scale = _shrunk(image, side)
+    grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+    grey = np.ascontiguousarray(grey[:, ::-1]) if mirror else grey
     smallest = max(20, max(grey.shape) // 16)
     if cascade.empty() or min(grey.shape) < smallest:
         return np.zeros((0, 4)), np.zeros(0)
     found, _, weights = cascade.detectMultiScale3(
-        grey, scaleFactor=1.1, minNeighbors=neighbours, minSize=(smallest, smallest), outputRejectLevels=True
+        grey, scaleFactor=step, minNeighbors=4, minSize=(smallest, smallest), outputRejectLevels=True
     )
     boxes = np.asarray(found, np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    scores = 1 / (1 + np.exp(-np.asarray(weights, np.float64).reshape(-1) / 2))
-    return boxes, scores
+    if mirror:
+        boxes[:, [0, 2]] = grey.shape[1] - boxes[:, [2, 0]]
+    return boxes * scale, 1 / (1 + np.exp(-np.asarray(weights, np.float64).reshape(-1) / 2))

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
+
+from facelift.crops import shrink_by
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 MAX_SIDE = 4096
@@ -73,7 +74,7 @@ def load_photo(source: ImageSource, *, max_side: int = MAX_SIDE) -> Photo:
         return _from_stream(stream, str(path), max_side)
 
 
-def _from_stream(stream: io.BufferedIOBase | io.BytesIO, name: str, max_side: int) -> Photo:
+def _from_stream(stream: io.BufferedReader | io.BytesIO, name: str, max_side: int) -> Photo:
     head = stream.read(16)
     stream.seek(0)
     if not head:
@@ -126,18 +127,8 @@ def _reduced(image: Image.Image, factor: int) -> UInt8[np.ndarray, "h w 3"]:
     rows = max(factor, 2**24 // max(width, 1) // factor * factor)
     for top in range(0, height, rows):
         band = _rgb_of_pil(image.crop((0, top, width, min(top + rows, height))))
-        out[top // factor : -(-(top + len(band)) // factor)] = _shrink(band, factor)
+        out[top // factor : -(-(top + len(band)) // factor)] = shrink_by(band, factor)
     return out
-
-
-def _shrink(pixels: UInt8[np.ndarray, "h w 3"], factor: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """Mean over blocks; the last block of a row or column is filled up with its edge."""
-    height, width = pixels.shape[:2]
-    bottom, right = -height % factor, -width % factor
-    if bottom or right:
-        pixels = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    size = (pixels.shape[1] // factor, pixels.shape[0] // factor)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def _rgb_of_pil(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -172,7 +163,7 @@ def _from_array(values: np.ndarray, max_side: int) -> Photo:
         raise ValueError(f"{name}: {error}") from None
     factor = max(1, -(-max(pixels.shape[:2]) // max_side))
     height, width = pixels.shape[:2]
-    return Photo(_shrink(pixels, factor) if factor > 1 else pixels, name, float(factor), (width, height))
+    return Photo(shrink_by(pixels, factor) if factor > 1 else pixels, name, float(factor), (width, height))
 
 
 def _rgb_of_array(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:

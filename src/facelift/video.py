@@ -160,7 +160,9 @@ def predict_video(
     reader = VideoReader(Path(source))
     counts = {"frames": 0, "with_faces": 0, "faces": 0}
     with ExitStack() as stack:
-        rows = stack.enter_context(_table(table)) if table else None
+        rows = _table(table) if table else None
+        if rows:
+            stack.enter_context(rows)
         video = stack.enter_context(VideoWriter(picture, reader.fps)) if picture else None
         for frame, faces in follow_faces(predictor, iter(reader), follow):
             if rows:
@@ -225,8 +227,9 @@ class NpzTable:
         if kind is not None:
             return
         with written_whole(self._path) as partial, partial.open("wb") as stream:
-            arrays = {name: np.array(values) for name, values in self._rows.items()}
-            np.savez_compressed(stream, format="facelift-video", version=1, scheme="wflw98", **arrays)
+            arrays: dict[str, Any] = {name: np.array(values) for name, values in self._rows.items()}
+            arrays |= {"format": "facelift-video", "version": 1, "scheme": "wflw98"}
+            np.savez_compressed(stream, **arrays)
 
 
 def _table(path: Path) -> CsvTable | NpzTable:

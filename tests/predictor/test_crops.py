@@ -69,11 +69,11 @@ def test_outside_repeats_the_edge():
 
 
 def test_shrinking_does_not_alias():
-    """A checkerboard of single pixels, shrunk 7.3 times, is plain grey."""
+    """A checkerboard of single pixels, shrunk 7.3 times, is plain grey (an odd block's mean is off by half a pixel)."""
     image = np.indices((400, 400)).sum(0) % 2 * 255
     image = np.repeat(image[..., None], 3, 2).astype(np.uint8)
     crop = cut(image, crop_transform(np.array([1, 1, 5, 5]) * 400 / 6, size=55))
-    assert np.ptp(crop[3:-3, 3:-3]) <= 3
+    assert np.ptp(crop[3:-3, 3:-3]) <= 6
 
 
 def test_window_does_not_change_the_crop(rng):

@@ -86,7 +86,7 @@ def test_pts_counts_pixels_from_one(tmp_path, faces):
 
 
 def test_other_suffix(tmp_path, faces):
-    with pytest.raises(ValueError, match="expected a suffix among json, csv, npz, pts, found '.xml'"):
+    with pytest.raises(ValueError, match=r"expected a suffix among json, csv, npz, pts, found '.xml'"):
         write_faces(tmp_path / "a.xml", faces)
 
 

@@ -53,7 +53,7 @@ def test_astronaut(data_dir, name):
     found = find_finder(name).find(photo.pixels)
     truth = np.array([176.0, 92.0, 272.0, 190.0])
     assert overlaps(truth, found.boxes).max() > 0.6
-    assert ((0 < found.scores) & (found.scores <= 1)).all()
+    assert ((found.scores > 0) & (found.scores <= 1)).all()
 
 
 @pytest.mark.parametrize("name", ["haar", "mediapipe"])

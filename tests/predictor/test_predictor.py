@@ -185,7 +185,7 @@ def test_sigma_by_hand(predictor):
 
 def test_shipped_weights_are_named_when_missing(monkeypatch, tmp_path):
     monkeypatch.setattr("facelift.onnx_lifter.shipped_weights", lambda: tmp_path / "facelift-small.onnx")
-    with pytest.raises(FileNotFoundError, match="facelift-small.onnx: expected weights"):
+    with pytest.raises(FileNotFoundError, match=r"facelift-small.onnx: expected weights"):
         Predictor()
 
 
@@ -193,14 +193,14 @@ def test_shipped_weights_are_named_when_missing(monkeypatch, tmp_path):
 def test_weights_that_are_no_onnx(tmp_path, content):
     path = tmp_path / "weights.onnx"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"weights.onnx: expected .*found"):
+    with pytest.raises(ValueError, match=r"weights.onnx: expected .*found"):
         OnnxLifter(path)
 
 
 def test_truncated_weights(tmp_path, weights):
     path = tmp_path / "cut.onnx"
     path.write_bytes(Path(weights).read_bytes()[:-500])
-    with pytest.raises(ValueError, match="cut.onnx: expected"):
+    with pytest.raises(ValueError, match=r"cut.onnx: expected"):
         OnnxLifter(path)
 
 

@@ -47,14 +47,14 @@ def detect(config: DetectConfig) -> int:
     def work(entry: Input, report: Report) -> int:
         photo = load_photo(entry.path)
         boxes = _boxes(photo, config, finder)
-        found = detector.detect([photo.pixels] * len(boxes), boxes) if len(boxes) else None
+        found = _detect(detector, photo, boxes)
         base = config.out / entry.stem
         report.written += _write(base, entry.path, photo, detector, boxes, found)
         for index in range(len(boxes)):
             say(_line(entry.path, index, found))
         if not len(boxes):
             say(f"{entry.path}: no face")
-        return int(found.found.sum()) if found else 0
+        return int(found.found.sum())
 
     report = run_over(inputs, work)
     say(report.summary(config.out))
@@ -68,6 +68,14 @@ def _boxes(photo: Photo, config: DetectConfig, finder: FaceFinder | None) -> np.
     return finder.find(photo.pixels).boxes
 
 
+def _detect(detector: Detector2D, photo: Photo, boxes: np.ndarray) -> Detections:
+    """One entry per box, also where there is none."""
+    if len(boxes):
+        return detector.detect([photo.pixels] * len(boxes), boxes)
+    size = detector.scheme.size
+    return Detections(np.zeros((0, size, 2)), np.zeros((0, size)), np.zeros(0, bool), None)
+
+
 def _line(path: Path, index: int, found: Detections) -> str:
     if not found.found[index]:
         return f"{path}: face {index + 1}  not found by the detector"
@@ -77,7 +85,7 @@ def _line(path: Path, index: int, found: Detections) -> str:
 
 
 def _write(
-    base: Path, path: Path, photo: Photo, detector: Detector2D, boxes: np.ndarray, found: Detections | None
+    base: Path, path: Path, photo: Photo, detector: Detector2D, boxes: np.ndarray, found: Detections
 ) -> list[Path]:
     """Writes the points in px of the original, and the drawing."""
     faces = []
@@ -92,5 +100,5 @@ def _write(
     target = base.with_name(f"{base.name}.points.json")
     with written_whole(target) as partial:
         partial.write_text(json.dumps(document | {"faces": faces}, ensure_ascii=False), encoding="utf-8")
-    canvas = draw_points(photo.pixels, found.points, detector.scheme, found.confidence) if found else photo.pixels
+    canvas = draw_points(photo.pixels, found.points, detector.scheme, found.confidence)
     return [target, write_picture(base.with_name(f"{base.name}.points.jpg"), canvas)]

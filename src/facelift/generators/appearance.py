@@ -24,6 +24,13 @@ _HAIR_COLOURS = np.array(
         [0.35, 0.14, 0.07],
     ]
 )
+_DARK_HAIR = 2
+"""The first so many of the colours go with skins of any origin."""
+_DARK_HAIR_ONLY = ("african", "asian", "multi")
+_IRIS_RADIUS = 50
+"""In px of an eye picture of 256 px."""
+_LEAST_SHARE = np.array([1.0, 0.5, 0.33])
+"""Least share of the channels in a skin's mean linear colour, relative to red."""
 GAMMA = 2.2
 
 
@@ -70,40 +77,71 @@ class Wardrobe:
 
     def look(self, rng: np.random.Generator, *, occluding_hair: bool) -> Look:
         """A random look; half of the skins come from photographs."""
-        hair_colour = _HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(0.7, 1.3)
+        skins = self._pool(rng)
+        colours = _HAIR_COLOURS[: _DARK_HAIR if any(part in skins[0] for part in _DARK_HAIR_ONLY) else None]
+        hair_colour = colours[rng.integers(len(colours))] * rng.uniform(0.7, 1.3)
         styles = [s for s in self._hair_styles if occluding_hair or s not in _OCCLUDING_HAIR]
         style = [None, *styles][rng.integers(len(styles) + 1)]
         hair = self._picture(f"hair/{style}.png", 512) if style else np.ones((2, 2, 4), np.float32)
-        strands = hair[..., :3] ** GAMMA
-        strands = strands.mean(-1, keepdims=True) / max(float(strands.mean()), 1e-3)
         flat = np.ones((len(materials.TABLE), 3), np.float32)
-        flat[materials.SKIN] = np.exp(rng.standard_normal(3) * 0.04 + rng.standard_normal() * 0.12)
+        flat[materials.SKIN] = np.exp(rng.standard_normal(3) * 0.03 + rng.standard_normal() * 0.1)
         flat[materials.GUMS], flat[materials.TEETH] = (0.42, 0.13, 0.12), np.array([0.72, 0.66, 0.55])
         flat[materials.SOCKET], flat[materials.LASHES] = (0.25, 0.06, 0.05), 0.012
-        flat[materials.EYE] = 0.6  # in the lids' shade, which shadow maps of this size do not see
+        flat[materials.EYE] = 0.5  # in the lids' shade, which shadow maps of this size do not see
         flat[materials.CLOTH] = (rng.random(3) * 0.8) ** GAMMA
         flat[materials.HAIR] = hair_colour**GAMMA
+        brown = rng.random() < (0.9 if len(colours) == _DARK_HAIR else 0.3)
         return Look(
-            skin=self._skin(rng, hair_colour),
-            eye=_muted(self._picture(self._irises[rng.integers(len(self._irises))], 256)[..., :3], 0.6) ** GAMMA,
+            skin=self._skin(rng, skins, hair_colour),
+            eye=self._eye(rng, brown=brown),
             hair_style=style,
-            hair=np.repeat(strands, 3, axis=-1).astype(np.float32),
+            hair=_strands(hair),
             hair_alpha=np.ascontiguousarray(hair[..., 3]),
             flat=flat,
-            oiliness=float(rng.uniform(0.1, 0.75)),
+            oiliness=float(rng.uniform(0.1, 0.6)),
         )
 
-    def _skin(self, rng: np.random.Generator, hair_colour: np.ndarray) -> np.ndarray:
+    def _pool(self, rng: np.random.Generator) -> list[str]:
+        """Two skins to mix; half of the looks have skins from photographs."""
         pool = self._photo_skins if rng.random() < 0.5 else self._skins
-        first, second = (pool[i] for i in rng.integers(0, len(pool), 2))
+        return [pool[i] for i in rng.integers(0, len(pool), 2)]
+
+    def _skin(self, rng: np.random.Generator, skins: list[str], hair_colour: np.ndarray) -> np.ndarray:
+        """Linear colour of a mix of two skins. Skins from photographs bring brows, the others get painted ones."""
         share = np.float32(rng.choice([0, rng.random()]))
-        skin = self._picture(first, _SKIN_HEIGHT)[..., :3] * (1 - share)
-        skin = skin + self._picture(second, _SKIN_HEIGHT)[..., :3] * share
+        first, second = (self._picture(name, _SKIN_HEIGHT)[..., :3] for name in skins)
+        skin = first * (1 - share) + second * share
         brow = self._picture(self._brows[rng.integers(len(self._brows))], _SKIN_HEIGHT)
-        brow = (brow[..., -1] if brow.ndim == 3 else brow) * np.float32(rng.uniform(0.55, 1))
-        face = skin[:, : brow.shape[1]]
-        face[:] = face * (1 - brow[..., None]) + (hair_colour * 0.6).astype(np.float32) * brow[..., None]
-        return skin**GAMMA
+        brow = (brow[..., -1] if brow.ndim == 3 else brow) * np.float32(rng.uniform(0.6, 1))
+        if skins[0] not in self._photo_skins:
+            face = skin[:, : brow.shape[1]]
+            face[:] = face * (1 - brow[..., None]) + (hair_colour * 0.6).astype(np.float32) * brow[..., None]
+        return _natural(skin**GAMMA)
+
+    def _eye(self, rng: np.random.Generator, *, brown: bool) -> np.ndarray:
+        """Linear colour of an eyeball with the iris in the middle; `brown` repaints the iris."""
+        eye = _muted(self._picture(self._irises[rng.integers(len(self._irises))], 256)[..., :3], 0.5) ** GAMMA
+        axis = np.arange(256) - 127.5
+        inside = np.clip((_IRIS_RADIUS - np.hypot(axis[:, None], axis)) / 3, 0, 1)[..., None].astype(np.float32)
+        colour = np.array([0.55, 0.3, 0.17], np.float32) * np.float32(rng.uniform(0.3, 1.0)) if brown else 0.6
+        iris = eye.mean(-1, keepdims=True) * colour if brown else eye * colour
+        return np.ascontiguousarray(eye * (1 - inside) * np.float32(0.85) + iris * inside)
+
+
+def _natural(skin: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+    """Skin no redder than skin is: green and blue raised until their mean is a fair share of red's. Some of the
+    painted textures are a saturated red-brown."""
+    mean = skin[::4, : skin.shape[1] // 2 : 4].mean((0, 1))
+    factor = np.maximum(_LEAST_SHARE * mean[0] / mean, 1)
+    return (skin * (factor * mean.mean() / (factor * mean).mean()).astype(np.float32)).astype(np.float32)
+
+
+def _strands(hair: Float[np.ndarray, "h w 4"]) -> Float[np.ndarray, "h w 3"]:
+    """Brightness of a hair texture about a mean of one over what is opaque, its contrast halved."""
+    grey = (hair[..., :3] ** GAMMA).mean(-1)
+    opaque = hair[..., 3] > 0.3
+    level = np.sqrt(grey / max(float(grey[opaque].mean()), 1e-3)) if opaque.any() else np.ones_like(grey)
+    return np.repeat(np.clip(level, 0.2, 2.0)[..., None], 3, axis=-1).astype(np.float32)
 
 
 def _muted(colour: np.ndarray, saturation: float) -> np.ndarray:

@@ -10,6 +10,10 @@ from facelift.morphable.open_head import OpenHead, to_canonical
 from facelift.rendering import materials
 
 
+_LIFT_CM = 0.25
+"""Keeps the scalp of wide heads from showing through."""
+
+
 @dataclass(frozen=True)
 class HairStyle:
     """A mesh bound to the head: each vertex moves with the weighted mean of six head vertices."""
@@ -27,6 +31,7 @@ class HairStyle:
         vertices = self.vertices_cm + moved
         outward = vertices - np.array([0, 4, 0])
         outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
+        vertices = vertices + _LIFT_CM * outward
         return to_canonical(vertices), outward.astype(np.float32), self.topology
 
 

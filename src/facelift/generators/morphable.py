@@ -11,14 +11,21 @@ from facelift.generators.appearance import GAMMA
 from facelift.generators.backgrounds import Backgrounds
 from facelift.generators.protocol import View
 from facelift.geometry import intrinsics, project, to_camera
+from facelift.landmarks import WFLW98
 from facelift.morphable.head import Head, landmarks, vertex_normals
 from facelift.rendering import lighting, materials
-from facelift.rendering.raster import rasterize_alpha
+from facelift.rendering.raster import Fragments, rasterize_alpha
 from facelift.rendering.shading import Surface, shade
 
 _SUPERSAMPLING = 2
 _VISIBLE_TOLERANCE = 0.012
 """Depth by which a visible landmark may lie behind the nearest surface, canonical units (4 mm)."""
+_LASH_LENGTH = 0.035
+"""The same behind lashes."""
+_LEAST_FACING = np.full(98, -0.05)
+_LEAST_FACING[WFLW98.regions["eyes"]] = _LEAST_FACING[88:96] = -1.1
+"""Least cosine of normal and view of a visible landmark. The edges of lids and inner lips are folds, whose normals point
+anywhere: depth alone decides."""
 _SKIN_LUMINANCE = 0.20
 """Median linear luminance of a well exposed face."""
 
@@ -32,7 +39,8 @@ class _Face:
     alphas: tuple[np.ndarray, np.ndarray]
     landmarks: Float[np.ndarray, "98 3"]
     landmark_normals: Float[np.ndarray, "98 3"]
-    exposure: float
+    exposure: Float[np.ndarray, "3"]
+    """Factor of each colour channel."""
 
 
 class MorphableGenerator:
@@ -49,6 +57,7 @@ class MorphableGenerator:
         self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
         self.backgrounds = Backgrounds(data)
         self._probes = _probes(data)
+        self._smooth = lighting.Smoothing(self.head.topology.faces)
         self._occluding_hair, self._keep = occluding_hair, keep
         self._faces: OrderedDict[int, _Face] = OrderedDict()
 
@@ -81,7 +90,7 @@ class MorphableGenerator:
         colour, covered = shade(surface, fragments, -rotation.T @ translation, samples=_SUPERSAMPLING)
         image = _tone(colour * face.exposure) + scene * (1 - covered[..., None])
         points = project(face.landmarks, rotation, translation, intrinsics(size))
-        visible = _visible(face, rotation, translation, fragments.depth, points * _SUPERSAMPLING)
+        visible = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
         return View(encoded, rotation, translation, size, points, visible)
 
@@ -112,11 +121,14 @@ class MorphableGenerator:
         light = self._light(rng)
         seen = lighting.sky_visibility(vertices, faces, uv, alpha_of, alphas)
         diffuse = lighting.irradiance(normals, seen, light)
+        shine = np.ascontiguousarray(seen[:, light.strongest])
+        for values in (diffuse, shine):
+            values[: self._smooth.size] = self._smooth(values[: self._smooth.size])
         surface = Surface(
             vertices=vertices.astype(np.float32),
             normals=normals.astype(np.float32),
             diffuse=diffuse,
-            shine=np.ascontiguousarray(seen[:, light.strongest]),
+            shine=shine,
             faces=faces,
             uv=uv.astype(np.float32),
             material=material.astype(np.int32),
@@ -129,7 +141,7 @@ class MorphableGenerator:
         )
         marks = landmarks(self.head, head_vertices).astype(float)
         mark_normals = landmarks(self.head, normals[: len(head_vertices)])
-        exposure = _exposure(surface) * float(np.exp(rng.normal(0, 0.2)))
+        exposure = _exposure(surface) * np.float32(np.exp(rng.normal(0, 0.2)))
         return _Face(surface, alpha_of, alphas, marks, mark_normals, exposure)
 
     def _light(self, rng: np.random.Generator) -> lighting.Light:
@@ -171,13 +183,15 @@ def _pixels(vertices: np.ndarray, rotation: np.ndarray, translation: np.ndarray,
     return np.column_stack([flat, camera[:, 2]]).astype(np.float32)
 
 
-def _exposure(surface: Surface) -> float:
-    """Factor that brings the front of the face half-way (in the log) to a good exposure, metered on its vertices."""
+def _exposure(surface: Surface) -> Float[np.ndarray, "3"]:
+    """What an automatic camera would do, metered on the front of the face: most of the light's level, half of the
+    skin's, and most of the light's colour are taken out."""
     skin = np.unique(surface.faces[surface.material == materials.SKIN])
-    front = skin[surface.normals[skin, 2] > 0.5]
+    light = np.median(surface.diffuse[skin[surface.normals[skin, 2] > 0.5]], axis=0)
     albedo = surface.skin[::8, : surface.skin.shape[1] // 2 : 8].mean((0, 1)) * surface.flat[materials.SKIN]
-    luminance = np.median((surface.diffuse[front] * albedo).mean(-1))
-    return float((_SKIN_LUMINANCE / max(luminance, 1e-3)) ** 0.8)
+    level = (light.mean() / 0.6) ** -0.85 * (albedo.mean() / 0.3) ** -0.35
+    balance = (light / light.mean()) ** -0.7
+    return (_SKIN_LUMINANCE / 0.18 * level * balance).astype(np.float32)
 
 
 def _tone(linear: np.ndarray) -> np.ndarray:
@@ -186,15 +200,20 @@ def _tone(linear: np.ndarray) -> np.ndarray:
 
 
 def _visible(
-    face: _Face, rotation: np.ndarray, translation: np.ndarray, depth: np.ndarray, points: np.ndarray
+    face: _Face, rotation: np.ndarray, translation: np.ndarray, fragments: Fragments, points: np.ndarray
 ) -> np.ndarray:
-    """Facing the camera, inside the picture, and no more than the tolerance behind what is seen there."""
+    """Facing the camera, inside the picture, and no more than a tolerance behind what is seen there."""
     camera = to_camera(face.landmarks, rotation, translation)
     towards = -(face.landmark_normals @ rotation.T * camera).sum(-1)
     column, row = np.floor(points).astype(int).T
-    size = len(depth)
+    size = len(fragments.depth)
     inside = (column >= 1) & (row >= 1) & (column < size - 1) & (row < size - 1)
     column, row = np.clip(column, 1, size - 2), np.clip(row, 1, size - 2)
-    around = [depth[row + dy, column + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    behind = camera[:, 2] - np.max(around, axis=0, where=np.array(around) < 1e8, initial=0)
-    return (towards > -0.05 * np.linalg.norm(camera, axis=-1)) & inside & (behind < _VISIBLE_TOLERANCE)
+    step = np.arange(-1, 2)
+    around = (row[:, None, None] + step[:, None], column[:, None, None] + step)
+    depth, triangle = fragments.depth[around], fragments.triangle[around]
+    empty, lash = triangle < 0, face.surface.material[triangle] == materials.LASHES
+    tolerance = np.where(lash, _LASH_LENGTH, _VISIBLE_TOLERANCE)
+    seen = (~empty & (camera[:, 2, None, None] < depth + tolerance)).any((1, 2))
+    seen[96:] &= face.surface.material[triangle[96:, 1, 1]] == materials.EYE  # lids lie closer than the tolerance
+    return (towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)) & inside & seen

@@ -64,7 +64,10 @@ class ExpressionSampler:
         sides = ("eyeLookOut_L", "eyeLookIn_R") if left > 0 else ("eyeLookIn_L", "eyeLookOut_R")
         for name in sides:
             self._add(coefficients, name, abs(left))
-        self._add(coefficients, "eyeLookUp" if up > 0 else "eyeLookDown", abs(up))
+        for side in ("_L", "_R"):  # the lids follow the gaze: on a closed eye they would pass each other
+            blink = coefficients[self._index["eyeBlink" + side]]
+            name = ("eyeLookUp" if up > 0 else "eyeLookDown") + side
+            self._add(coefficients, name, abs(up) * float(np.clip(1 - blink, 0, 1)))
 
     def gaze_rad(self, coefficients: Float[np.ndarray, "e"], side: str) -> tuple[float, float]:
         """(to the subject's left, up) turn of the eye `L` or `R`."""

@@ -15,6 +15,8 @@ from facelift.rendering import materials
 _MOUTH_SOCKET = 11248
 """First vertex of the original mesh that belongs to the inside of mouth and eye sockets, not to the skin."""
 _LID_GAP_CM = 0.03
+_UPPER_LASH_CM, _LOWER_LASH_CM = 0.75, 0.4
+"""Where lashes end; the mesh's reach further."""
 _IRIS_TEXTURE_SCALE = 122 / 0.13 / 640
 """The pictures of the eye are 640 px wide with an iris of 122 px radius; in the mesh's uv the radius is 0.13."""
 
@@ -67,7 +69,9 @@ class OpenHead:
         distance = np.zeros(len(self.mean_cm))
         skin_vertices = np.unique(faces[part == 0])
         distance[lash_vertices] = cKDTree(self.mean_cm[skin_vertices]).query(self.mean_cm[lash_vertices])[0]
-        uv[lash, :, 1] = np.clip(distance[faces[lash]] / 0.75, 0, 0.999)  # v: how far from the lid, for the taper
+        upper = self.mean_cm[:, 1] > 3.4
+        length = np.where(upper, _UPPER_LASH_CM, _LOWER_LASH_CM)
+        uv[lash, :, 1] = np.clip((distance / length)[faces[lash]], 0, 0.999)  # v: how far from the lid, for the taper
         return Topology(faces, np.ascontiguousarray(uv), material)
 
     def _eye_parts(self) -> list[tuple[str, np.ndarray, np.ndarray]]:

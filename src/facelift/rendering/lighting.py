@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array, diags_array
 
 from facelift.rendering.compiled import compiled
 from facelift.rendering.raster import rasterize_alpha
@@ -15,6 +16,9 @@ _REACH = 0.55
 _MAP = 128
 _SATURATION = 0.4
 """Share of a probe's colour that is kept: cameras balance white."""
+_BLUR = 12.0
+"""Concentration of the kernel that widens a probe's sun over neighbouring directions: a single one would cast edges that
+the shadow maps cannot draw."""
 _WRAP = 0.15
 """Light that skin lets through around the terminator."""
 
@@ -125,3 +129,23 @@ def irradiance(
     cosine = np.clip(normals.astype(np.float32) @ around.T, 0, None)
     share = seen * (cosine * (1 - _WRAP) + 0.5 * _WRAP)
     return share @ light.radiance.astype(np.float32) * (4 / len(around))
+
+
+class Smoothing:
+    """Averages of vertex values with their neighbours', against the grain of shadow maps."""
+
+    def __init__(self, faces: Int[np.ndarray, "f 3"]):
+        vertices = self.size = int(faces.max()) + 1
+        pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+        rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+        near = csr_array((np.ones(len(rows), np.float32), (rows, columns)), (vertices, vertices))
+        near.data[:] = 1
+        degree = np.maximum(near.sum(1), 1).astype(np.float32)
+        self._mean = (diags_array(1 / degree) @ near).astype(np.float32)
+        self._linked = (near.sum(1) > 0)[:, None]
+
+    def __call__(self, values: Float[np.ndarray, "v c"], rounds: int = 3) -> Float[np.ndarray, "v c"]:
+        """Half own, half the neighbours' mean, several times. Vertices of no triangle keep their value."""
+        for _ in range(rounds):
+            values = np.where(self._linked, 0.5 * values + 0.5 * (self._mean @ values), values)
+        return values

@@ -47,7 +47,7 @@ class LifterTask:
         self.real, self.rendered = self.faces.train[:limit], np.arange(len(self.views))[:limit]
         self.model = Lifter(encoder=config.encoder, template=torch.as_tensor(template(self.views.landmarks)))
         self.size = self.model.encoder.image_size
-        self.normals = torch.as_tensor(normals(), dtype=torch.float32)
+        self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"))
         if config.farl:
@@ -63,7 +63,7 @@ class LifterTask:
         chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         samples = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
-        views = [self._view(self.rendered[i], rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
+        views = [self._view(int(self.rendered[i]), rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
         samples += [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         as_tensor = lambda name: torch.as_tensor(  # noqa: E731
             np.stack([getattr(view, name) for view in views]), dtype=torch.float32
@@ -79,7 +79,7 @@ class LifterTask:
         return self.faces.augmented(key, self.size, rng, self.config.augmentation)
 
     def _view(self, index: int, rng: np.random.Generator) -> RenderedView:
-        view = self.views[int(index)]
+        view = self.views[index]
         return mirrored(view) if not self.config.loop.overfit and rng.random() < 0.5 else view
 
     def _view_sample(self, view: RenderedView, rng: np.random.Generator) -> CropSample:
@@ -132,7 +132,7 @@ class LifterTask:
         keys = self.faces.dev[:: max(1, len(self.faces.dev) // 18)][:18]
         crops = [self.faces.crop(key, self.size) for key in keys]
         rng = np.random.default_rng(0)
-        views = [self.views[i] for i in np.linspace(0, len(self.views) - 1, 6).astype(int)]
+        views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 6)]
         crops += [self._view_sample(view, rng) for view in views]
         points = predict(model, crops)
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)

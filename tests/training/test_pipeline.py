@@ -1,0 +1,127 @@
+"""The stages after lifting, one after the other, on what the tests make: views, training, export, prediction."""
+
+import csv
+import io
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+
+from facelift.cli import main
+from facelift.datasets.views import ViewCache, ViewsConfig, build_views
+from facelift.generators.morphable import MorphableGenerator
+from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.landmarks import WFLW98, conversion
+from facelift.predictor import Predictor
+from facelift.training.lifter_task import mirrored, template
+
+SEEDS = np.arange(100, 104)
+
+
+@pytest.fixture(scope="module")
+def generator() -> MorphableGenerator:
+    return MorphableGenerator(None)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, generator):
+    """A shard of pseudo-labels (exact landmarks, pupils unknown, one face rejected) and a packed set of renders."""
+    root = tmp_path_factory.mktemp("pipeline")
+    points = np.stack([generator.landmarks(int(seed)) for seed in SEEDS]).astype(np.float32)
+    points[:, 96:] = np.nan
+    (root / "lift").mkdir()
+    np.savez(root / "lift" / "lift-00000.npz", seed=SEEDS, points=points, accepted=[True, True, False, True])
+    _write_packed(root, generator)
+    return root
+
+
+def _write_packed(root, generator) -> None:
+    """Frontal renders of other faces as a packed set with exact iBUG-68 labels."""
+    rotation = look_at_rotation(np.zeros(1), 0.0)
+    names, labels = [], []
+    with tarfile.open(root / "drawn.tar", "w") as tar:
+        for seed in range(4):
+            view = generator.render(seed, rotation, sphere_translation(rotation), 128)[0]
+            data = cv2.imencode(".jpg", view.image[..., ::-1])[1].tobytes()
+            info = tarfile.TarInfo(f"{seed}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+            names.append(info.name)
+            labels.append(conversion("wflw98", "ibug68") @ view.points)
+    np.savez(root / "drawn.npz", name=names, pts68=np.array(labels, np.float32), state=np.zeros((4, 68), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def views(workspace):
+    config = ViewsConfig(lift=workspace / "lift", out=workspace / "views", generator="procedural", views=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FACELIFT_DATA", raising=False)  # the fixture's generator has no photos or probes either
+        build_views(config)
+    return workspace / "views"
+
+
+def test_views_hold_rejected_faces_back_and_labels_fit_the_pictures(views, generator):
+    cache = ViewCache(views)
+    assert len(cache) == 9 and cache.seeds.tolist() == [100, 101, 103]
+    view = cache[8]
+    assert view.image.shape == (128, 128, 3)
+    np.testing.assert_allclose(view.landmarks[:96], generator.landmarks(103)[:96], atol=1e-6)
+    points = project(view.landmarks[:96].astype(float), view.rotation, view.translation, intrinsics(1.0))
+    assert points.min() >= 0 and points.max() <= 1 and np.ptp(points, axis=0).min() >= 0.5
+    redrawn = generator.render(103, view.rotation[None], view.translation[None], 128)[0]
+    low, high = (points[51:96].min(0) * 128).astype(int), (points[51:96].max(0) * 128).astype(int)
+    same = [picture[low[1] : high[1], low[0] : high[0]].ravel() for picture in (redrawn.image, view.image)]
+    assert np.corrcoef(same)[0, 1] > 0.9  # same face in the same place; the scene behind may differ
+
+
+def test_a_cache_is_written_once_and_goes_on(views, workspace):
+    before = (views / "views-00000.npz").stat().st_mtime_ns
+    build_views(ViewsConfig(lift=workspace / "lift", out=views, generator="procedural", views=3))
+    assert (views / "views-00000.npz").stat().st_mtime_ns == before
+    assert not list(views.glob("*partial*"))
+
+
+def test_a_mirrored_view_is_the_mirror_of_the_view(views):
+    view = ViewCache(views)[4]
+    other = mirrored(view)
+    there = project(view.landmarks.astype(float), view.rotation, view.translation, intrinsics(1.0))
+    back = project(other.landmarks.astype(float), other.rotation.astype(float), other.translation, intrinsics(1.0))
+    np.testing.assert_allclose(back[WFLW98.mirror], there * [-1, 1] + [1, 0], atol=1e-6)
+    assert np.linalg.det(other.rotation) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(other.image[:, ::-1], view.image)
+
+
+def test_template_is_symmetric_and_fills_the_pupils_in(views):
+    mean = template(ViewCache(views).landmarks)
+    assert np.isfinite(mean).all() and mean[96, 0] == pytest.approx(-mean[97, 0])
+    assert mean[60, 0] < mean[96, 0] < mean[64, 0]
+
+
+def test_detector_then_lifter_then_onnx_then_photo(workspace, views):
+    """Overfitted on a handful of samples the lifter must come near them, and the exported file must say the same."""
+    common = ["--data", str(workspace), "--sets", "drawn", "--dev", "1", "--loop.overfit", "4", "--loop.batch", "8"]
+    common += ["--loop.warmup", "5", "--loop.threads", "1"]
+    detector, lifter = workspace / "detector", workspace / "lifter"
+    steps = lambda run, count: ["--loop.run", str(run), "--loop.steps", str(count), "--loop.evaluate-every", "10"]  # noqa: E731
+    assert main(["train", "detector", *common, *steps(detector, 20)]) == 0
+    start = ["--views", str(views), "--detector", str(detector / "checkpoint.pt")]
+    assert main(["train", "lifter", *common, *start, *steps(lifter, 80), "--loop.ema", "0.9"]) == 0
+    first, *_, last = csv.DictReader((lifter / "metrics.csv").open())
+    for term, fall in {"frames_2d": 0.5, "points_2d": 0.5, "rotation": 0.02, "loss": 1.0}.items():
+        assert float(last[f"train_{term}"]) < float(first[f"train_{term}"]) - fall, term
+    out = workspace / "tiny.onnx"
+    assert main(["export", "--run", str(lifter), "--out", str(out)]) == 0
+    picture = ViewCache(views)[0].image
+    face = Predictor(out, refine=False).predict(picture, boxes=[[21.3, 21.3, 106.7, 106.7]])[0]
+    assert face.points_2d.shape == (98, 2) and np.isfinite(face.points_2d).all()
+    redone = project(face.landmarks_3d, face.rotation, face.translation, face.intrinsics)
+    np.testing.assert_allclose(face.points_2d, redone, atol=1e-6)
+
+
+def test_missing_inputs_are_named(tmp_path, capsys):
+    assert main(["views", "--lift", str(tmp_path), "--out", str(tmp_path / "v")]) == 1
+    assert "expected shards lift-*.npz" in capsys.readouterr().err
+    run = ["--loop.run", str(tmp_path / "r"), "--data", str(tmp_path)]
+    assert main(["train", "lifter", "--views", str(tmp_path), *run]) == 1
+    assert "merl_train" in capsys.readouterr().err

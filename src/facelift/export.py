@@ -98,7 +98,7 @@ def _load(run: Path) -> tuple[str, Any]:
 
 
 def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
-    """The network with flat outputs, and their names: covariance factors as (l00, l10, l11), visibility as probability."""
+    """The network with flat outputs, and their names: covariance as (l00, l10, l11), visibility as probability."""
     import torch
 
     def flat(cholesky: Any) -> Any:

@@ -64,7 +64,7 @@ def distort(rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], strengt
     """Colour, tone, blur, low resolution, noise and JPEG, each at random."""
     if strength <= 0:
         return image
-    x = image.astype(np.float32) / 255
+    x: np.ndarray = image.astype(np.float32) / 255
     if rng.random() < 0.8:
         x = x * (1 + strength * rng.uniform(-0.12, 0.12, 3)) * np.exp(strength * rng.normal(0, 0.2))
         x = np.clip(x + strength * rng.normal(0, 0.06), 0, 1).astype(np.float32) ** np.exp(rng.normal(0, 0.25))
@@ -77,7 +77,10 @@ def distort(rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], strengt
         x = cv2.resize(cv2.resize(x, (low, low), interpolation=cv2.INTER_AREA), (len(x), len(x)))
     if rng.random() < 0.3:
         x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.06) * strength)
-    y = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+    y: np.ndarray = (np.clip(x, 0, 1) * 255).astype(np.uint8)
     if rng.random() < 0.3:
-        y = cv2.imdecode(cv2.imencode(".jpg", y, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 90))])[1], 1)
+        data = cv2.imencode(".jpg", y, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 90))])[1]
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # just encoded
+        y = decoded
     return y

@@ -25,8 +25,7 @@ class PackedSet:
         for key in ("name", "pts68"):
             if key not in self.labels:
                 raise ValueError(f"{labels_path}: expected an array {key!r}, found {sorted(self.labels)}")
-        with tarfile.open(tar_path) as tar:
-            self._jpeg = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+        self._jpeg = tar_files(tar_path)
         missing = [file for file in self.labels["name"] if str(file) not in self._jpeg]
         if missing:
             raise ValueError(f"{tar_path}: expected a picture for every label, found none for {missing[0]}")
@@ -42,6 +41,17 @@ class PackedSet:
         state = self.labels["state"][index] if "state" in self.labels else np.full(len(points), UNKNOWN)
         crop = np.array([0.0, 0.0, width, height])
         return FaceSample(name, image, crop, points, state.astype(np.int8), "ibug68")
+
+
+def tar_files(path: Path) -> dict[str, bytes]:
+    """Contents of all files of a tar by name."""
+    contents = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is not None:
+                contents[member.name] = file.read()
+    return contents
 
 
 def _decode(jpeg: bytes, name: str) -> np.ndarray:

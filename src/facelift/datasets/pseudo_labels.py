@@ -53,7 +53,7 @@ def label(config: LabelConfig) -> Path:
                 mesh = detector.detect([sample.image], box[None]).points[0]
                 rows.append((name, sample.name, fill_in(sample, mesh, config.largest_error)))
     points = np.stack([row[2] for row in rows]).astype(np.float32)
-    share = np.isfinite(points).all(-1)[:, [38, 47]].any(1).mean()
+    share = np.isfinite(points[:, [38, 47], 0]).any(1).mean()
     log.info("%d photos, %.1f %% with a filled-in side", len(rows), 100 * share)
     partial = config.out.with_suffix(".partial.npz")
     np.savez_compressed(partial, set=[row[0] for row in rows], name=[row[1] for row in rows], points=points)

@@ -72,6 +72,7 @@ class ViewCache:
 
     def __getitem__(self, index: int) -> RenderedView:
         image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
+        assert image is not None  # written by build_views
         return RenderedView(image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from facelift.landmarks import SCHEMES, conversion
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
-from facelift.models.encoders import build_encoder
+from facelift.models.encoders import build_encoder, token_count
 from facelift.models.heads import Head
 
 
@@ -26,6 +26,8 @@ class Points2D(NamedTuple):
 
 class DefinitionHead(nn.Module):
     """Reads the tokens of one definition: position about a learned mean shape, covariance, visibility."""
+
+    from_tokens: Tensor
 
     def __init__(self, scheme: str, width: int):
         super().__init__()
@@ -46,12 +48,15 @@ class LandmarkDetector(nn.Module):
     def __init__(self, *, encoder: str = "mobile", definitions: tuple[str, ...] = ("wflw98", "ibug68")):
         super().__init__()
         self.encoder = build_encoder(encoder)
-        size = self.encoder.image_size
-        with torch.no_grad():
-            image_tokens = self.encoder.eval()(torch.zeros(1, 3, size, size)).shape[1]
-        self.decoder = TokenDecoder(tokens=98, image_width=self.encoder.width, image_tokens=image_tokens)
+        self.decoder = TokenDecoder(tokens=98, image_width=self.encoder.width, image_tokens=token_count(self.encoder))
         self.heads = nn.ModuleDict({name: DefinitionHead(name, self.decoder.width) for name in definitions})
-        self.train()
+
+    @torch.no_grad()
+    def start_at(self, mean: Float[Tensor, "98 2"]) -> None:
+        """Sets every definition's mean shape, crop widths."""
+        for head in self.heads.values():
+            assert isinstance(head, DefinitionHead)
+            head.mean.copy_(head.from_tokens @ mean)
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> dict[str, Points2D]:
         tokens = self.decoder(self.encoder(image))

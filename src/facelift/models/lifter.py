@@ -1,4 +1,4 @@
-"""The lifter: one face crop -> 3D landmarks, head pose, 2.5D points with covariance, visibility (Ferman et al. 2024)."""
+"""The lifter: a face crop -> 3D landmarks, head pose, 2.5D points with covariance, visibility (Ferman et al. 2024)."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from facelift.geometry import intrinsics, project, rotation_from_6d, sphere_translation
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
-from facelift.models.encoders import build_encoder
+from facelift.models.encoders import build_encoder, token_count
 from facelift.models.heads import Head
 
 FRONTAL_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
@@ -37,20 +37,22 @@ class Lifted(NamedTuple):
 class Lifter(nn.Module):
     """Encoder, token decoder and heads; 3D = template + offset, t = t_sphere(R) + dt, 2.5D = projection."""
 
+    template: Tensor
+    frontal: Tensor
+    K: Tensor
+
     def __init__(self, *, encoder: str = "mobile", template: Float[Tensor, "98 3"] | None = None):
         super().__init__()
         self.encoder = build_encoder(encoder)
-        size = self.encoder.image_size
-        with torch.no_grad():
-            image_tokens = self.encoder.eval()(torch.zeros(1, 3, size, size)).shape[1]
-        self.decoder = TokenDecoder(tokens=98 + 3, image_width=self.encoder.width, image_tokens=image_tokens)
+        self.decoder = TokenDecoder(
+            tokens=98 + 3, image_width=self.encoder.width, image_tokens=token_count(self.encoder)
+        )
         width = self.decoder.width
         self.offset, self.spread = Head(width, 3), Head(width, 4)
         self.rotation, self.t_xy, self.t_z = Head(width, 6), Head(width, 2), Head(width, 1)
         self.register_buffer("template", torch.zeros(98, 3) if template is None else template.float().clone())
         self.register_buffer("frontal", torch.tensor(FRONTAL_6D), persistent=False)
         self.register_buffer("K", torch.tensor(intrinsics(1.0), dtype=torch.float32), persistent=False)
-        self.train()
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> Lifted:
         tokens = self.decoder(self.encoder(image))

@@ -46,8 +46,11 @@ def _block(inputs, outputs, start, middle, expand, stride=1) -> UniversalInverte
 class MobileEncoder(nn.Module):
     """Image in [0, 1] -> tokens of a stride-16 grid that also hold what strides 8 and 32 see.
 
-    The stride-8 map enters by space-to-depth, so fine position survives at an eighth of the attention's cost.
+    The stride-8 map enters by space-to-depth, so fine position survives at a fraction of the attention's cost.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, *, image_size: int = 128, width: int = 128):
         super().__init__()

@@ -7,9 +7,9 @@ import tyro
 
 from facelift.training.config import DetectorConfig, LifterConfig
 
-TrainConfig = (
-    Annotated[LifterConfig, tyro.conf.subcommand("lifter")] | Annotated[DetectorConfig, tyro.conf.subcommand("detector")]
-)
+_Lifter = Annotated[LifterConfig, tyro.conf.subcommand("lifter")]
+_Detector = Annotated[DetectorConfig, tyro.conf.subcommand("detector")]
+TrainConfig = _Lifter | _Detector
 
 
 def train(config: LifterConfig | DetectorConfig) -> Path:

@@ -11,6 +11,7 @@ from facelift.datasets.augment import Augmentation
 from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import CropSample, RealFaces
 from facelift.landmarks import conversion
+from facelift.losses.facelift_loss import weighted_sum
 from facelift.losses.laplacian import laplacian_loss
 from facelift.losses.visibility import visibility_bce
 from facelift.models.detector import LandmarkDetector
@@ -39,9 +40,7 @@ class DetectorTask:
         labelled = np.isfinite(points)
         mean = np.where(labelled, points, 0.0).sum(0) / np.maximum(labelled.sum(0), 1)
         mean[~labelled.any(0)] = 0.5
-        with torch.no_grad():
-            for name, head in self.model.heads.items():
-                head.mean.copy_(torch.as_tensor(conversion("wflw98", name) @ mean))
+        self.model.start_at(torch.as_tensor(mean, dtype=torch.float32))
 
     def sample(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
         if self.config.loop.overfit:
@@ -64,8 +63,8 @@ class DetectorTask:
             mask = torch.isfinite(points).all(-1)
             losses[name] = laplacian_loss(predicted.points, points, predicted.cholesky, weight=mask.float())
             losses[f"{name}_visibility"] = visibility_bce(predicted.visibility, state[:, chosen])
-        losses["loss"] = sum(value * (0.3 if "visibility" in name else 1.0) for name, value in losses.items())
-        return losses
+        factors = {name: 0.3 if name.endswith("_visibility") else 1.0 for name in losses}
+        return {**losses, "loss": weighted_sum(losses, factors)}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         crops = [self.faces.crop(key, self.size) for key in self.faces.dev]

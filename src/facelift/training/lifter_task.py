@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import draw_points, sheet
 
+if TYPE_CHECKING:
+    from facelift.models.vit import VisionTransformer
+
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
@@ -53,7 +57,9 @@ class LifterTask:
         if config.farl:
             from facelift.checkpoints.farl import load_farl
 
-            load_farl(self.model.encoder, config.farl)
+            if config.encoder != "vit_b16":
+                raise ValueError(f"--farl: expected --encoder vit_b16, found {config.encoder}")
+            load_farl(cast("VisionTransformer", self.model.encoder), config.farl)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ Batch = dict[str, Tensor]
 class Task(Protocol):
     """What is learned: the loop knows nothing else of it."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The network, trained in place."""
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
         """The batch of a step: a pure function of its arguments, so that a resumed run sees what a whole one sees."""
@@ -57,7 +59,11 @@ def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if config.threads:
         torch.set_num_threads(config.threads)
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=cast(Any, config.precision),  # Fabric refuses unknown names itself
+    )
     fabric.launch()
     folder = RunFolder(config.run, description, resumable=("steps", "minutes", "threads", "devices"))
     state = _State(fabric, task, config)

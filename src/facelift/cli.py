@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"facelift: expected a command among {', '.join(COMMANDS)}, found {name!r}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's own log: errors only
     return _run(name, COMMANDS[name], arguments)
 
 

@@ -4,7 +4,6 @@ Every finder's box is brought to the tight box of the 68 human landmarks (brows 
 over the 1,005 labelled photos of w300_full, measured by `benchmarks/calibrate_finders.py`.
 """
 
-import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from facelift.mediapipe_graphs import face_detection
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class MediaPipeFinder:
     """Longer side, px, from which quarters are searched too: full range sees a photo at 192 px."""
 
     def __init__(self, *, min_score: float = 0.6):
-        self._models = _mediapipe_models(min_score)
+        self._min_score = min_score
+        self._full_range, self._short_range = face_detection(full_range=True), face_detection(full_range=False)
         self._lock = threading.Lock()
 
     def find(self, image: UInt8[np.ndarray, "h w 3"]) -> FoundFaces:
@@ -82,6 +84,7 @@ class MediaPipeFinder:
         small, scale = _shrunk(image, 1280)
         with self._lock:
             found = [face for model, tile in self._passes(small) for face in _mediapipe_faces(model, small, tile)]
+        found = [(box, score, roll) for box, score, roll in found if score >= self._min_score]
         if not found:
             return _nobody()
         boxes, scores, rolls = (np.array(values, np.float64) for values in zip(*found, strict=True))
@@ -90,12 +93,11 @@ class MediaPipeFinder:
     def _passes(self, image: np.ndarray) -> Iterator[tuple[Any, tuple[int, int, int, int]]]:
         height, width = image.shape[:2]
         whole = (0, 0, width, height)
-        full_range, short_range = self._models
-        yield full_range, whole
-        yield short_range, whole
+        yield self._full_range, whole
+        yield self._short_range, whole
         if max(height, width) >= self._TILED_FROM:
             for tile in _quarters(width, height):
-                yield full_range, tile
+                yield self._full_range, tile
 
 
 class HaarFinder:
@@ -111,28 +113,38 @@ class HaarFinder:
     def __init__(self) -> None:
         self._frontal = _cascade("haarcascade_frontalface_alt2.xml")
         self._profile = _cascade("haarcascade_profileface.xml")
+        self._lock = threading.Lock()
 
     def find(self, image: UInt8[np.ndarray, "h w 3"]) -> FoundFaces:
         """Faces from about 1/16 of the photo's longer side on."""
-        found = [(self.frontal_map, _cascade_boxes(self._frontal, image, side=640, step=1.1))]
-        for mirror in (False, True):  # the cascade knows faces that look to the image's left
-            profiles = _cascade_boxes(self._profile, image, side=400, step=1.2, mirror=mirror)
-            found.append((self.profile_map, (profiles[0], 0.8 * profiles[1])))
+        with self._lock:
+            found = [(self.frontal_map, _cascade_boxes(self._frontal, image, side=640, step=1.1))]
+            for mirror in (False, True):  # the cascade knows faces that look to the image's left
+                profiles = _cascade_boxes(self._profile, image, side=400, step=1.2, mirror=mirror)
+                found.append((self.profile_map, (profiles[0], 0.8 * profiles[1])))
         boxes = np.concatenate([mapping.apply(boxes, np.zeros(len(boxes))) for mapping, (boxes, _) in found])
         scores = np.concatenate([scores for _, (_, scores) in found])
         return _distinct(FoundFaces(boxes, scores, np.zeros(len(boxes))))
 
 
 def find_finder(name: str = "auto") -> FaceFinder:
-    """The finder `name`: "mediapipe", "haar", or "auto", which takes MediaPipe if it is installed."""
-    if name == "auto":
-        name = "mediapipe" if importlib.util.find_spec("mediapipe") else "haar"
-        logger.info("faces are found by %s", name)
+    """The finder `name`: "mediapipe", "haar", or "auto", which takes MediaPipe if it is installed and logs its choice.
+
+    Raises ValueError for another name, ImportError if "mediapipe" is asked for and does not import.
+    """
     if name == "mediapipe":
         return MediaPipeFinder()
     if name == "haar":
         return HaarFinder()
-    raise ValueError(f"face finder: expected 'auto', 'mediapipe' or 'haar', found {name!r}")
+    if name != "auto":
+        raise ValueError(f"face finder: expected 'auto', 'mediapipe' or 'haar', found {name!r}")
+    try:
+        finder: FaceFinder = MediaPipeFinder()
+    except ImportError as error:
+        logger.info("faces are found by OpenCV's Haar cascades, which miss many: %s", error)
+        return HaarFinder()
+    logger.info("faces are found by MediaPipe")
+    return finder
 
 
 def overlaps(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
@@ -177,15 +189,6 @@ def _quarters(width: int, height: int) -> list[tuple[int, int, int, int]]:
     """Overlapping parts x0 y0 x1 y1, each 0.6 of the picture wide and high."""
     w, h = round(0.6 * width), round(0.6 * height)
     return [(x, y, x + w, y + h) for y in (0, height - h) for x in (0, width - w)]
-
-
-def _mediapipe_models(min_score: float) -> tuple[Any, Any]:
-    """(full range, short range)."""
-    try:
-        from mediapipe.python.solutions.face_detection import FaceDetection
-    except ImportError as error:
-        raise ImportError(f"MediaPipe is not installed (docs/install.md tells how): {error}") from error
-    return tuple(FaceDetection(min_detection_confidence=min_score, model_selection=m) for m in (1, 0))
 
 
 def _mediapipe_faces(

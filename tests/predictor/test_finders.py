@@ -1,6 +1,9 @@
 """Face finders on real photos, and the arithmetic of boxes."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,11 +92,26 @@ def test_rolled_face_is_told(data_dir):
 
 
 def test_auto_says_what_it_took(caplog):
+    pytest.importorskip("mediapipe")
     with caplog.at_level("INFO", "facelift"):
-        finder = find_finder("auto")
-    assert finder.name in caplog.text
+        assert find_finder("auto").name == "mediapipe"
+    assert "MediaPipe" in caplog.text
 
 
-def test_auto_without_mediapipe(monkeypatch):
-    monkeypatch.setattr("facelift.finders.importlib.util.find_spec", lambda name: None)
-    assert isinstance(find_finder("auto"), HaarFinder)
+def test_without_mediapipe(monkeypatch, caplog):
+    """Not installed, or installed without what it needs: auto goes on with Haar and says why; by name it fails."""
+    monkeypatch.setitem(sys.modules, "mediapipe.python.solutions.face_detection", None)
+    with caplog.at_level("INFO", "facelift"):
+        assert isinstance(find_finder("auto"), HaarFinder)
+    assert "Haar" in caplog.text and "docs/install.md" in caplog.text
+    with pytest.raises(ImportError, match="docs/install"):
+        find_finder("mediapipe")
+
+
+def test_mediapipe_starts_without_noise():
+    """Nothing on stderr from its native code, in a fresh process."""
+    pytest.importorskip("mediapipe")
+    code = "from facelift.finders import find_finder; find_finder('mediapipe')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stderr == ""

@@ -246,3 +246,16 @@ def test_import_is_cheap(weights):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_threads_share_one_predictor(weights, data_dir):
+    """Eight threads over different photos get what one alone gets."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    predictor = Predictor(weights, threads=1, finder="haar")
+    photos = [data_dir / "photos" / f"{name}.jpg" for name in ("astronaut_frontal", "two_men_wide")] * 4
+    alone = [predictor.predict(photo) for photo in photos]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(predictor.predict, photos))
+    for one, other in zip(alone, together, strict=True):
+        assert [face.box.tolist() for face in one] == [face.box.tolist() for face in other]

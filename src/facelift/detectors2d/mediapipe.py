@@ -6,7 +6,6 @@ The vertices of brows, nose, eyes and mouth, and the place of the jaw points, we
 5-7 %. `benchmarks/calibrate_mediapipe.py` measures them.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,7 @@ from jaxtyping import Float, UInt8
 from facelift.crops import crop_transform, cut
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import SCHEMES, conversion
-
-logger = logging.getLogger(__name__)
+from facelift.mediapipe_graphs import face_mesh
 
 # The mesh's outline from ear to ear, image left to right, and the length along it on the mean face (both halves equal).
 # fmt: off
@@ -41,8 +39,6 @@ _VERTICES: dict[int, tuple[int, ...]] = {
     **{96: (468,), 97: (473,)},
 }
 
-_GRAPH = "mediapipe/modules/face_landmark/face_landmark_front_cpu.binarypb"
-_SHORT_RANGE = "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator"
 _CROP_SIZE = 256
 _CROP_SCALE = 1.5
 """Side of the crop over the longer side of the box: of 1.5, 2 and 2.5 the one at which most faces are found (95 % of
@@ -77,7 +73,7 @@ class MediaPipeDetector:
     def __init__(self, scheme: str = "wflw98", *, min_score: float = 0.2):
         self._map = conversion("wflw98", scheme) @ wflw98_weights()
         self.scheme = SCHEMES[scheme]
-        self._graph = _face_mesh(min_score)
+        self._graph = face_mesh(min_score=min_score)
 
     def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """Points in px of each image. Confidence: the face detector's score, lower where the surface turns away from
@@ -127,24 +123,6 @@ class MediaPipeDetector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _face_mesh(min_score: float) -> Any:
-    """The attention mesh's graph for single pictures, which also tells the scores of the faces it found.
-
-    `mediapipe.solutions.face_mesh.FaceMesh` is this graph without the scores.
-    """
-    try:
-        from mediapipe.python.solution_base import SolutionBase
-        from mediapipe.python.solutions import face_mesh  # noqa: F401 (registers the graph's calculators)
-    except ImportError as error:
-        raise ImportError(f"MediaPipe is not installed (docs/install.md tells how): {error}") from error
-    return SolutionBase(
-        binary_graph_path=_GRAPH,
-        side_inputs={"num_faces": 4, "with_attention": True, "use_prev_landmarks": False},
-        calculator_params={f"{_SHORT_RANGE}.min_score_thresh": min_score},
-        outputs=["multi_face_landmarks", "face_detections"],
-    )
 
 
 def _vertices(mesh: Any) -> Float[np.ndarray, "478 3"]:

@@ -1,6 +1,7 @@
 """Generated views: the same picture for the same seed, and truth that fits the picture."""
 
 import json
+import pickle
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ from facelift.cli import main
 from facelift.generators.morphable import MorphableGenerator
 from facelift.generators.protocol import Generator
 from facelift.generators.sheet import contact_sheet
-from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation, to_camera
 from facelift.landmarks import WFLW98
+from facelift.rendering.raster import rasterize
 
 AZIMUTHS = np.array([0.0, 90.0, -90.0])
 
@@ -75,6 +77,29 @@ def test_the_far_side_is_hidden_in_profile(generator, cameras):
     assert left_side.visible[eye_left].mean() > 0.5 and not left_side.visible[eye_right].any()
     assert right_side.visible[eye_right].mean() > 0.5 and not right_side.visible[eye_left].any()
     assert not left_side.visible[:12].any() and not right_side.visible[21:33].any()
+
+
+def test_seen_landmarks_lie_on_the_surface_that_the_picture_shows(generator, cameras):
+    """The depth of the mesh at a landmark's pixel is the landmark's own, where it is seen."""
+    face = generator._face(7)
+    rotation, translation = cameras[0][0], cameras[1][0]
+    view = generator.render(7, cameras[0][:1], cameras[1][:1], 512)[0]
+    pixels = to_camera(face.surface.vertices.astype(float), rotation, translation)
+    K = intrinsics(512)
+    pixels[:, :2] = pixels[:, :2] / pixels[:, 2:] * K[0, 0] + K[:2, 2]
+    opaque = face.surface.faces[face.alpha_of < 0]
+    depth = rasterize(pixels.astype(np.float32), opaque, 512).depth
+    column, row = np.floor(view.points[view.visible]).astype(int).T
+    own = to_camera(face.landmarks, rotation, translation)[view.visible, 2]
+    off = np.abs(depth[row, column] - own)
+    assert np.median(off) < 0.002 and np.percentile(off, 90) < 0.012
+
+
+def test_travels_to_another_process_as_its_recipe(procedural, cameras):
+    sent = pickle.dumps(procedural)
+    assert len(sent) < 1000
+    one, two = (g.render(5, *cameras, 48)[1] for g in (procedural, pickle.loads(sent)))
+    np.testing.assert_array_equal(one.image, two.image)
 
 
 def test_most_landmarks_are_seen_from_the_front(generator, cameras):

@@ -1,8 +1,10 @@
 """Both heads: where their landmarks are and how they move."""
 
+import cv2
 import numpy as np
 import pytest
 
+from facelift.datasets.packed import tar_files
 from facelift.geometry import UNIT_CM
 from facelift.landmarks import WFLW98, mean_head, normals
 from facelift.morphable.expressions import ExpressionSampler
@@ -10,6 +12,7 @@ from facelift.morphable.head import Head, landmarks, vertex_normals
 from facelift.morphable.open_head import OpenHead
 from facelift.morphable.procedural_head import ProceduralHead
 from facelift.morphable.template import mean_head as measured_mean_head
+from facelift.morphable.wflw98 import BROW_UV
 
 _OPEN: list[OpenHead] = []
 
@@ -114,3 +117,34 @@ def test_gaze_angle_has_the_subject_s_left_positive():
     names = ["eyeLookOut_L", "eyeLookIn_L", "eyeLookUp_L", "eyeLookDown_L"]
     left, up = ExpressionSampler(names).gaze_rad(np.array([1.0, 0, 0, 0.5]), "L")
     assert np.degrees([left, up]) == pytest.approx([30, -15])
+
+
+def test_the_open_mean_head_is_its_own_mirror_image(open_head):
+    """Points at the mirror landmarks of the scheme, not those of the file: a swapped index would show."""
+    marks = landmarks(open_head, open_head.mean_cm)
+    np.testing.assert_allclose(marks[WFLW98.mirror] * [-1, 1, 1], marks, atol=0.02)  # cm
+
+
+def test_brows_follow_the_paint(open_head, assets_dir):
+    """Column by column, the middle of the painted masks lies between the edges of the brow; brows are upright."""
+    files = [file for name, file in tar_files(assets_dir / "textures.tar").items() if name.startswith("brows/")]
+    masks = [cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_GRAYSCALE) for file in files]
+    paint = cv2.resize(np.mean(masks, axis=0), (1024, 1024))[:, :512]
+    columns = np.arange(270, 440)
+    middle = (np.arange(1024.0) @ paint)[columns] / paint[:, columns].sum(0)
+    edge = lambda marks: np.interp(columns, *zip(*(BROW_UV[mark] for mark in marks), strict=True))  # noqa: E731
+    upper, lower = edge([33, 34, 35, 36, 37]), edge([33, 41, 40, 39, 38])
+    assert ((upper < middle) & (middle < lower)).mean() > 0.95
+    marks = landmarks(open_head, open_head.mean_cm)
+    assert (marks[[34, 35, 36], 1] - marks[[41, 40, 39], 1] > 0.2).all()  # upper edge above lower, cm
+    np.testing.assert_allclose(open_head.landmark_weights.sum(1), 1, atol=1e-12)
+    assert (open_head.landmark_weights[33:51] >= 0).all()
+
+
+def test_a_look_down_does_not_push_closed_lids_past_each_other(open_head, rng):
+    for _ in range(60):
+        expression = open_head.expressions.sample(rng)
+        for side in "LR":
+            blink = expression[open_head.names.index(f"eyeBlink_{side}")]
+            down = expression[open_head.names.index(f"eyeLookDown_{side}")]
+            assert down <= max(1 - blink, 0) + 0.4 and (blink < 1 or down < 0.2)

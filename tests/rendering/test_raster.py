@@ -63,7 +63,7 @@ def test_hashed_alpha_keeps_its_share_of_pixels_and_repeats():
     draw = lambda alpha: rasterize_alpha(  # noqa: E731
         pixels, faces, uv, np.zeros(1, np.int32), (np.full((2, 2), alpha, np.float32),) * 2, 128
     )
-    for alpha in (0.0, 0.5, 1.0):
-        expected = np.clip((alpha - 0.05) / 0.9, 0, 1)
+    for alpha in (0.0, 0.35, 0.5, 1.0):
+        expected = np.clip((alpha - 0.2) / 0.6, 0, 1)
         assert (draw(alpha).triangle == 0).mean() == pytest.approx(expected, abs=0.02)
     np.testing.assert_array_equal(draw(0.5).triangle, draw(0.5).triangle)

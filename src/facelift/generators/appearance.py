@@ -1,7 +1,6 @@
 """Looks of a head: skin, brows, eyes, hair and clothes, drawn from the open textures."""
 
 import io
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from facelift.datasets.packed import tar_files
+from facelift.generators.clothes import collar_height, dress
+from facelift.morphable.open_head import OpenHead
 from facelift.rendering import materials
 
 _SKIN_HEIGHT = 512
@@ -27,6 +29,8 @@ _HAIR_COLOURS = np.array(
 _DARK_HAIR = 2
 """The first so many of the colours go with skins of any origin."""
 _DARK_HAIR_ONLY = ("african", "asian", "multi")
+_COLLAR_CM = (-13.5, -9.5)
+"""Lowest and highest collar."""
 _IRIS_RADIUS = 50
 """In px of an eye picture of 256 px."""
 _LEAST_SHARE = np.array([1.0, 0.5, 0.33])
@@ -50,17 +54,17 @@ class Look:
 class Wardrobe:
     """All textures of a textures.tar, decoded when first needed. Raises FileNotFoundError without the file."""
 
-    def __init__(self, assets: Path, hair_styles: list[str]):
+    def __init__(self, assets: Path, head: OpenHead, hair_styles: list[str]):
         path = Path(assets) / "textures.tar"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected the open head's textures, found no file")
-        with tarfile.open(path) as tar:
-            self._files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        self._files = tar_files(path)
         self._decoded: dict[tuple[str, int], np.ndarray] = {}
         self._skins = self._names("skins/")
         self._photo_skins = self._names("skins_photo/")
         self._brows, self._irises = self._names("brows/"), self._names("irises/")
         self._hair_styles = hair_styles
+        self._collar = collar_height(head, _SKIN_HEIGHT)
         self.lash_alpha = lash_alpha()
 
     def _names(self, folder: str) -> list[str]:
@@ -69,9 +73,9 @@ class Wardrobe:
     def _picture(self, name: str, height: int) -> np.ndarray:
         """Pixels 0..1 at a height, channels as in the file."""
         if (name, height) not in self._decoded:
-            picture = Image.open(io.BytesIO(self._files[name]))
-            scale = height / picture.height
-            picture = picture.resize((round(picture.width * scale), height), Image.Resampling.BOX)
+            file = Image.open(io.BytesIO(self._files[name]))
+            scale = height / file.height
+            picture = file.resize((round(file.width * scale), height), Image.Resampling.BOX)
             self._decoded[name, height] = np.asarray(picture)
         return self._decoded[name, height].astype(np.float32) / 255
 
@@ -88,11 +92,12 @@ class Wardrobe:
         flat[materials.GUMS], flat[materials.TEETH] = (0.42, 0.13, 0.12), np.array([0.72, 0.66, 0.55])
         flat[materials.SOCKET], flat[materials.LASHES] = (0.25, 0.06, 0.05), 0.012
         flat[materials.EYE] = 0.5  # in the lids' shade, which shadow maps of this size do not see
-        flat[materials.CLOTH] = (rng.random(3) * 0.8) ** GAMMA
         flat[materials.HAIR] = hair_colour**GAMMA
         brown = rng.random() < (0.9 if len(colours) == _DARK_HAIR else 0.3)
+        cloth = _muted(rng.random(3).astype(np.float32), rng.uniform(0, 0.6)) * rng.uniform(0.3, 1)
+        skin = self._skin(rng, skins, hair_colour)
         return Look(
-            skin=self._skin(rng, skins, hair_colour),
+            skin=dress(skin, self._collar, rng.uniform(*_COLLAR_CM), cloth**GAMMA),
             eye=self._eye(rng, brown=brown),
             hair_style=style,
             hair=_strands(hair),

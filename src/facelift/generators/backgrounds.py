@@ -1,13 +1,14 @@
 """Pictures behind the head: crops of photos without faces, or coloured noise and boxes."""
 
 import io
-import tarfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
+
+from facelift.datasets.packed import tar_files
 
 
 class Backgrounds:
@@ -17,9 +18,7 @@ class Backgrounds:
         self._jpeg: list[bytes] = []
         path = Path(data) / "backgrounds.tar" if data else None
         if path is not None and path.is_file():
-            with tarfile.open(path) as tar:
-                members = sorted((m for m in tar if m.isfile()), key=lambda member: member.name)
-                self._jpeg = [tar.extractfile(member).read() for member in members]
+            self._jpeg = [content for _, content in sorted(tar_files(path).items())]
 
     def __call__(self, seed: int, size: int) -> Float[np.ndarray, "s s 3"]:
         """The scene of a seed."""

@@ -9,7 +9,6 @@ from facelift.morphable.head import Topology
 from facelift.morphable.open_head import OpenHead, to_canonical
 from facelift.rendering import materials
 
-
 _LIFT_CM = 0.25
 """Keeps the scalp of wide heads from showing through."""
 

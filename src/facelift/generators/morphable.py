@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +19,10 @@ from facelift.rendering import lighting, materials
 from facelift.rendering.raster import Fragments, rasterize_alpha
 from facelift.rendering.shading import Surface, shade
 
+if TYPE_CHECKING:
+    from facelift.generators.appearance import Wardrobe
+    from facelift.morphable.procedural_head import PlainWardrobe
+
 _SUPERSAMPLING = 2
 _VISIBLE_TOLERANCE = 0.012
 """Depth by which a visible landmark may lie behind the nearest surface, canonical units (4 mm)."""
@@ -24,8 +30,8 @@ _LASH_LENGTH = 0.035
 """The same behind lashes."""
 _LEAST_FACING = np.full(98, -0.05)
 _LEAST_FACING[WFLW98.regions["eyes"]] = _LEAST_FACING[88:96] = -1.1
-"""Least cosine of normal and view of a visible landmark. The edges of lids and inner lips are folds, whose normals point
-anywhere: depth alone decides."""
+"""Least cosine of normal and view of a visible landmark. The edges of lids and inner lips are folds, whose normals
+point anywhere: depth alone decides."""
 _SKIN_LUMINANCE = 0.20
 """Median linear luminance of a well exposed face."""
 
@@ -53,6 +59,7 @@ class MorphableGenerator:
     def __init__(
         self, assets: Path | None = None, *, data: Path | None = None, occluding_hair: bool = False, keep: int = 4
     ):
+        self._source = partial(MorphableGenerator, assets, data=data, occluding_hair=occluding_hair, keep=keep)
         self.name = "open-head" if assets else "procedural-head"
         self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
         self.backgrounds = Backgrounds(data)
@@ -60,6 +67,10 @@ class MorphableGenerator:
         self._smooth = lighting.Smoothing(self.head.topology.faces)
         self._occluding_hair, self._keep = occluding_hair, keep
         self._faces: OrderedDict[int, _Face] = OrderedDict()
+
+    def __reduce__(self) -> tuple:
+        """Other processes read the files anew: that is faster than sending what was read."""
+        return self._source, ()
 
     def landmarks(self, seed: int) -> Float[np.ndarray, "98 3"]:
         """Exact canonical landmarks, without building what a picture needs."""
@@ -151,17 +162,17 @@ class MorphableGenerator:
         return lighting.lamps(rng)
 
 
-def _open(assets: Path) -> tuple[Head, object, dict]:
+def _open(assets: Path) -> tuple[Head, "Wardrobe | PlainWardrobe", dict]:
     from facelift.generators.appearance import Wardrobe
     from facelift.generators.hair import hair_styles
     from facelift.morphable.open_head import OpenHead
 
     head = OpenHead(assets)
     styles = hair_styles(head.files)
-    return head, Wardrobe(assets, sorted(styles)), styles
+    return head, Wardrobe(assets, head, sorted(styles)), styles
 
 
-def _procedural() -> tuple[Head, object, dict]:
+def _procedural() -> tuple[Head, "Wardrobe | PlainWardrobe", dict]:
     from facelift.morphable.procedural_head import PlainWardrobe, ProceduralHead
 
     return ProceduralHead(), PlainWardrobe(), {}
@@ -188,7 +199,8 @@ def _exposure(surface: Surface) -> Float[np.ndarray, "3"]:
     skin's, and most of the light's colour are taken out."""
     skin = np.unique(surface.faces[surface.material == materials.SKIN])
     light = np.median(surface.diffuse[skin[surface.normals[skin, 2] > 0.5]], axis=0)
-    albedo = surface.skin[::8, : surface.skin.shape[1] // 2 : 8].mean((0, 1)) * surface.flat[materials.SKIN]
+    height, width = surface.skin.shape[:2]
+    albedo = surface.skin[: height * 3 // 4 : 8, : width // 2 : 8].mean((0, 1)) * surface.flat[materials.SKIN]
     level = (light.mean() / 0.6) ** -0.85 * (albedo.mean() / 0.3) ** -0.35
     balance = (light / light.mean()) ** -0.7
     return (_SKIN_LUMINANCE / 0.18 * level * balance).astype(np.float32)

@@ -32,7 +32,7 @@ def contact_sheet(
 
 def _draw(view: View) -> np.ndarray:
     image = view.image.copy()
-    if view.points is None:
+    if view.points is None or view.visible is None:
         return image
     for point, seen in zip(view.points, view.visible, strict=True):
         place = (round(point[0] * 8 - 4), round(point[1] * 8 - 4))

@@ -22,7 +22,7 @@ _IRIS_TEXTURE_SCALE = 122 / 0.13 / 640
 
 
 class OpenHead:
-    """Identity (100 coefficients, standard normal) and expression (57, 0..1). Raises FileNotFoundError without assets."""
+    """Identity (100 coefficients, standard normal), expression (57, 0..1). Raises FileNotFoundError without assets."""
 
     def __init__(self, assets: Path):
         path = Path(assets) / "head.npz"
@@ -60,8 +60,6 @@ class OpenHead:
         material = np.array([of.get(name, materials.SKIN) for name in names], np.int32)[part]
         skin = material == materials.SKIN
         material[skin & (data["original_vertex"][faces[:, 0]] >= _MOUTH_SOCKET)] = materials.SOCKET
-        centre = self.mean_cm[faces].mean(1)
-        material[skin & (centre[:, 1] < -13.2 - 0.12 * centre[:, 2])] = materials.CLOTH
         eye = material == materials.EYE
         uv[eye] = 0.5 + (uv[eye] - 0.5) * _IRIS_TEXTURE_SCALE
         lash = material == materials.LASHES
@@ -130,7 +128,7 @@ def _gaze_rotation(left: float, up: float) -> np.ndarray:
 
 
 def _lift_lids(vertices: np.ndarray, ball: np.ndarray, skin: np.ndarray, centre: np.ndarray) -> None:
-    """Pushes skin that lies inside the eyeball out to its surface: random identities and blinks would let it through."""
+    """Pushes skin inside the eyeball out to its surface: random identities and blinks would let it through."""
     surface = vertices[ball] - centre
     radius = np.linalg.norm(surface, axis=1)
     tree = cKDTree(surface / radius[:, None])

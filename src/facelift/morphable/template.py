@@ -33,5 +33,6 @@ def mean_head(assets: Path) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assets", type=Path, default=os.environ.get("FACELIFT_ASSETS", "."))
-    np.savez(TARGET, **mean_head(parser.parse_args().assets))
+    mean = mean_head(parser.parse_args().assets)
+    np.savez(TARGET, points=mean["points"], normals=mean["normals"])
     print(TARGET)

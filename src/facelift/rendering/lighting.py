@@ -17,8 +17,8 @@ _MAP = 128
 _SATURATION = 0.4
 """Share of a probe's colour that is kept: cameras balance white."""
 _BLUR = 12.0
-"""Concentration of the kernel that widens a probe's sun over neighbouring directions: a single one would cast edges that
-the shadow maps cannot draw."""
+"""Concentration of the kernel that widens a probe's sun over neighbouring directions: a single one would cast edges
+that the shadow maps cannot draw."""
 _WRAP = 0.15
 """Light that skin lets through around the terminator."""
 
@@ -88,7 +88,7 @@ def sky_visibility(
     faces: Int[np.ndarray, "f 3"],
     uv: Float[np.ndarray, "f 3 2"],
     alpha_of: Int[np.ndarray, "f"],
-    alphas: tuple[np.ndarray, ...],
+    alphas: tuple[np.ndarray, np.ndarray],
 ) -> Float[np.ndarray, "v k"]:
     """Share of each direction's light that reaches each vertex past the rest of the mesh, by shadow maps."""
     around = directions()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SKIN, GUMS, TEETH, EYE, LASHES, SOCKET, CLOTH, HAIR = range(8)
+SKIN, GUMS, TEETH, EYE, LASHES, SOCKET, HAIR = range(7)
 
 TABLE = np.array(
     [  # specular strength, shininess, two-sided, alpha-tested
@@ -11,7 +11,6 @@ TABLE = np.array(
         [1.5, 60.0, 0, 0],
         [1.2, 250.0, 0, 0],
         [0.0, 1.0, 1, 1],
-        [0.0, 1.0, 0, 0],
         [0.0, 1.0, 0, 0],
         [0.15, 20.0, 1, 1],
     ],

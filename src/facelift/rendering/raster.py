@@ -51,8 +51,8 @@ def rasterize_alpha(
     cull: bool = True,
 ) -> Fragments:
     """As `rasterize`, with hashed alpha (Wyman and McGuire 2017): a triangle whose `alpha_of` is k >= 0 keeps a
-    fragment with the probability that the k-th picture of `alphas` (v up, u and v repeat) tells, the same for the
-    same pixel and triangle. Such triangles are seen from both sides."""
+    fragment with a probability that rises from 0 to 1 where the k-th picture of `alphas` (v up, u and v repeat) rises
+    from 0.2 to 0.8, the same for the same pixel and triangle. Such triangles are seen from both sides."""
     triangle = np.full((size, size), -1, np.int32)
     barycentric = np.zeros((size, size, 2), np.float32)
     nearness = np.zeros((size, size), np.float32)
@@ -126,7 +126,7 @@ def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, nearnes
                     picture = alphas[0] if k == 0 else alphas[1]
                     row = min(int((1.0 - v) * picture.shape[0]), picture.shape[0] - 1)
                     column = min(int(u * picture.shape[1]), picture.shape[1] - 1)
-                    if picture[row, column] <= 0.05 + 0.9 * _noise(x, y, f):
+                    if picture[row, column] <= 0.2 + 0.6 * _noise(x, y, f):
                         continue
                 nearness[y, x] = near
                 triangle[y, x] = f

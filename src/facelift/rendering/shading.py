@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,6 +11,10 @@ from facelift.rendering import materials
 from facelift.rendering.compiled import compiled
 from facelift.rendering.lighting import Light, directions
 from facelift.rendering.raster import Fragments
+
+_ZERO, _HALF, _ONE, _EDGE = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.999)
+_TINY, _DARK = np.float32(1e-12), np.float32(-7)
+"""In single precision, so that the loops stay in it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class Surface:
     light: Light
     oiliness: float
 
+    @cached_property
+    def attributes(self) -> Float[np.ndarray, "v 12"]:
+        """Vertices, normals, diffuse and shine side by side: one line of the cache a vertex."""
+        columns = (self.vertices, self.normals, self.diffuse, self.shine)
+        return np.ascontiguousarray(np.concatenate(columns, axis=1), np.float32)
+
 
 def shade(
     surface: Surface, fragments: Fragments, eye_point: Float[np.ndarray, "3"], *, samples: int = 1
@@ -48,8 +59,8 @@ def shade(
     towards, power = highlights(surface.light)
     side = len(fragments.triangle) // samples
     image, coverage = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
-    mesh = (surface.faces, surface.uv, surface.material, surface.vertices, surface.normals)
-    light = (surface.diffuse, surface.shine, towards, power, np.float32(surface.oiliness), eye_point.astype(np.float32))
+    mesh = (surface.faces, surface.uv, surface.material, surface.attributes)
+    light = (towards, power, np.float32(surface.oiliness), eye_point.astype(np.float32))
     pictures = (surface.skin, surface.eye, surface.hair)
     flat, table = surface.flat, materials.TABLE
     _resolve(fragments.triangle, fragments.barycentric, mesh, light, pictures, flat, table, samples, image, coverage)
@@ -96,14 +107,15 @@ def _lookup(picture, u, v, wide):
     """Bilinear, v up; `wide` counts u in heights of the picture and clamps, else u and v repeat."""
     height, width = picture.shape[0], picture.shape[1]
     if wide:
-        x, y = u * height - 0.5, (1.0 - v) * height - 0.5
+        x, y = u * np.float32(height) - _HALF, (_ONE - v) * np.float32(height) - _HALF
     else:
-        x, y = (u - math.floor(u)) * width - 0.5, (1.0 - (v - math.floor(v))) * height - 0.5
-    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
+        u, v = u - np.float32(math.floor(u)), v - np.float32(math.floor(v))
+        x, y = u * np.float32(width) - _HALF, (_ONE - v) * np.float32(height) - _HALF
+    x, y = min(max(x, _ZERO), np.float32(width - 1.001)), min(max(y, _ZERO), np.float32(height - 1.001))
     column, row = int(x), int(y)
-    fx, fy = x - column, y - row
-    a, b = (1 - fx) * (1 - fy), fx * (1 - fy)
-    c, d = (1 - fx) * fy, fx * fy
+    fx, fy = x - np.float32(column), y - np.float32(row)
+    a, b = (_ONE - fx) * (_ONE - fy), fx * (_ONE - fy)
+    c, d = (_ONE - fx) * fy, fx * fy
     p, q, r, s = picture[row, column], picture[row, column + 1], picture[row + 1, column], picture[row + 1, column + 1]
     return (
         a * p[0] + b * q[0] + c * r[0] + d * s[0],
@@ -114,11 +126,11 @@ def _lookup(picture, u, v, wide):
 
 @compiled
 def _shade(f, a, b, mesh, light, pictures, flat, table):
-    """Linear colour of one fragment: texture x colour of the material x diffuse light, and the shine of three lights."""
-    faces, uv, material, vertices, normals = mesh
-    diffuse, shine, towards, power, oil, eye_point = light
-    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-    c = np.float32(1.0) - a - b
+    """Linear colour of a fragment: texture x colour of the material x diffuse light, and the shine of three lights."""
+    faces, uv, material, attributes = mesh
+    towards, power, oil, eye_point = light
+    i, j, k = attributes[faces[f, 0]], attributes[faces[f, 1]], attributes[faces[f, 2]]
+    c = _ONE - a - b
     m = material[f]
     u = a * uv[f, 0, 0] + b * uv[f, 1, 0] + c * uv[f, 2, 0]
     v = a * uv[f, 0, 1] + b * uv[f, 1, 1] + c * uv[f, 2, 1]
@@ -127,38 +139,38 @@ def _shade(f, a, b, mesh, light, pictures, flat, table):
         tr, tg, tb = _lookup(pictures[0], u, v, True)
         red, green, blue = red * tr, green * tg, blue * tb
     elif m == materials.EYE:
-        tr, tg, tb = _lookup(pictures[1], min(max(u, 0.0), 0.999), min(max(v, 0.0), 0.999), False)
+        tr, tg, tb = _lookup(pictures[1], min(max(u, _ZERO), _EDGE), min(max(v, _ZERO), _EDGE), False)
         red, green, blue = red * tr, green * tg, blue * tb
     elif m == materials.HAIR:
         tr, tg, tb = _lookup(pictures[2], u, v, False)
         red, green, blue = red * tr, green * tg, blue * tb
-    red *= a * diffuse[i, 0] + b * diffuse[j, 0] + c * diffuse[k, 0]
-    green *= a * diffuse[i, 1] + b * diffuse[j, 1] + c * diffuse[k, 1]
-    blue *= a * diffuse[i, 2] + b * diffuse[j, 2] + c * diffuse[k, 2]
+    red *= a * i[6] + b * j[6] + c * k[6]
+    green *= a * i[7] + b * j[7] + c * k[7]
+    blue *= a * i[8] + b * j[8] + c * k[8]
     strength, exponent = table[m, 0], table[m, 1]
     if m == materials.SKIN:
         strength *= oil
-    if strength <= 0:
+    if strength <= _ZERO:
         return red, green, blue
-    nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
-    ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
-    nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
-    vx = eye_point[0] - (a * vertices[i, 0] + b * vertices[j, 0] + c * vertices[k, 0])
-    vy = eye_point[1] - (a * vertices[i, 1] + b * vertices[j, 1] + c * vertices[k, 1])
-    vz = eye_point[2] - (a * vertices[i, 2] + b * vertices[j, 2] + c * vertices[k, 2])
-    n = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-    w = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz + 1e-12)
+    nx = a * i[3] + b * j[3] + c * k[3]
+    ny = a * i[4] + b * j[4] + c * k[4]
+    nz = a * i[5] + b * j[5] + c * k[5]
+    vx = eye_point[0] - (a * i[0] + b * j[0] + c * k[0])
+    vy = eye_point[1] - (a * i[1] + b * j[1] + c * k[1])
+    vz = eye_point[2] - (a * i[2] + b * j[2] + c * k[2])
+    n = _ONE / math.sqrt(nx * nx + ny * ny + nz * nz + _TINY)
+    w = _ONE / math.sqrt(vx * vx + vy * vy + vz * vz + _TINY)
     for s in range(3):
         hx, hy, hz = vx * w + towards[s, 0], vy * w + towards[s, 1], vz * w + towards[s, 2]
-        h = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
+        h = _ONE / math.sqrt(hx * hx + hy * hy + hz * hz + _TINY)
         facing = (nx * hx + ny * hy + nz * hz) * n * h
-        if exponent * (facing - 1.0) < -7.0 or facing <= 0.0:  # then facing^exponent < 0.001
+        if exponent * (facing - _ONE) < _DARK or facing <= _ZERO:  # then facing^exponent < 0.001
             continue
-        grazing = 1.0 - min(max((vx * hx + vy * hy + vz * hz) * w * h, 0.0), 1.0)
+        grazing = _ONE - min(max((vx * hx + vy * hy + vz * hz) * w * h, _ZERO), _ONE)
         squared = grazing * grazing
-        fresnel = 0.04 + 0.96 * squared * squared * grazing
-        seen = a * shine[i, s] + b * shine[j, s] + c * shine[k, s]
-        glow = 6.0 * strength * fresnel * seen * math.exp(exponent * math.log(facing))
+        fresnel = np.float32(0.04) + np.float32(0.96) * squared * squared * grazing  # Schlick 1994, Eq. 24
+        seen = a * i[9 + s] + b * j[9 + s] + c * k[9 + s]
+        glow = np.float32(6.0) * strength * fresnel * seen * math.exp(exponent * math.log(facing))
         red += glow * power[s, 0]
         green += glow * power[s, 1]
         blue += glow * power[s, 2]

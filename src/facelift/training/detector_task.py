@@ -80,10 +80,9 @@ class DetectorTask:
 
 
 def collate(samples: list[CropSample]) -> Batch:
-    """uint8 images (b, 3, s, s), points (b, 98, 2) with NaN, states (b, 98)."""
-    images = np.stack([sample.image for sample in samples]).transpose(0, 3, 1, 2)
+    """uint8 images (b, 3, s, s) with channels last in memory, points (b, 98, 2) with NaN, states (b, 98)."""
     return {
-        "image": torch.as_tensor(np.ascontiguousarray(images)),
+        "image": torch.as_tensor(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2),
         "points": torch.as_tensor(np.stack([sample.points for sample in samples]), dtype=torch.float32),
         "state": torch.as_tensor(np.stack([sample.state for sample in samples])),
     }

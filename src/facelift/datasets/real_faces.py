@@ -1,6 +1,6 @@
 """Real photos with human 2D labels as training samples: WFLW-98 points in crop widths, states, flips, augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,11 @@ from facelift.datasets.augment import Augmentation, distort, occlude, random_cro
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE, FaceSample
-from facelift.landmarks import WFLW98, wflw98_of_ibug68
+from facelift.geometry import roll_rotation
+from facelift.landmarks import WFLW98, normals, wflw98_of_ibug68
+from facelift.lifting.single_view import fit_single_views, shape_space
+
+MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class CropSample:
     points: Float[np.ndarray, "98 2"]
     """Crop widths; NaN where unlabelled."""
     state: Int8[np.ndarray, "98"]
+    rotation: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.full((3, 3), np.nan))
+    """cam_from_canonical; NaN where unknown."""
+    hidden: Float[np.ndarray, "98 2"] = field(default_factory=lambda: np.full((98, 2), np.nan))
+    """Where landmarks without a trusted label must lie; crop widths, NaN elsewhere."""
 
 
 class RealFaces:
@@ -34,6 +42,7 @@ class RealFaces:
         self.train = [key for key in keys if key[0] != 0 or key[1] < first - dev]
         self.dev = [key for key in keys if key[0] == 0 and key[1] >= first - dev]
         self._extra = _read_labels(labels) if labels else {}
+        self._poses: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def yaw_deg(self, key: tuple[int, int]) -> float:
         """Rough yaw of a labelled face; NaN where its set has none."""
@@ -51,6 +60,25 @@ class RealFaces:
             sample.name, sample.image, sample.crop, points, _states_98(sample.state, sample.points), "wflw98"
         )
 
+    def fit_poses(self, landmarks: Float[np.ndarray, "n 98 3"]) -> float:
+        """Gives every training photo a rotation and its hidden landmarks, by fitting the space of these lifted
+        landmarks to its labels; returns the share of photos whose fit is good, the others stay without.
+        """
+        crops = [self.crop(key, 16) for key in self.train]
+        points = np.stack([crop.points for crop in crops])
+        states = np.stack([crop.state for crop in crops])
+        weights = np.ones(states.shape)
+        weights[:, 96:] = 0  # lifted shapes know no pupils
+        weights[:, :33][states[:, :33] == UNKNOWN] = 0.25  # an outline in the picture, not always the jaw's bone
+        fits = fit_single_views(points, weights, shape_space(landmarks))
+        away = np.einsum("ni,li->nl", fits.rotation[:, 2], normals()) > 0
+        untrusted = ~np.isfinite(points).all(-1) | ((states == UNKNOWN) & away)
+        untrusted[:, 96:] = False
+        hidden = np.where(untrusted[..., None], fits.points, np.nan)
+        for index in np.flatnonzero(fits.good()):
+            self._poses[self.train[index]] = fits.rotation[index], hidden[index]
+        return len(self._poses) / max(1, len(self.train))
+
     def crop(self, key: tuple[int, int], size: int) -> CropSample:
         """The plain crop, for evaluation."""
         sample = self.labelled(key)
@@ -63,16 +91,26 @@ class RealFaces:
         """A random crop of the face, flipped half of the time."""
         sample = self.labelled(key)
         image, points, state = sample.image, sample.points, sample.state
+        rotation, hidden = self._pose(key, sample)
         if rng.random() < 0.5:
             image, points, state = flip(image, points, state)
+            rotation, hidden = MIRROR @ rotation @ MIRROR, flip_points(hidden, image.shape[1])
         transform = random_crop(rng, _face_box(sample.crop), size, augmentation)
-        crop, points = cut(image, transform), transform.to_crop(points)
+        crop, points, hidden = cut(image, transform), transform.to_crop(points), transform.to_crop(hidden)
+        rotation = roll_rotation(np.asarray(transform.roll)) @ rotation
         if rng.random() < augmentation.occluder:
             other = self.sets[0][int(rng.integers(len(self.sets[0])))].image
             crop, cover = occlude(rng, crop, other)
             state = cover_states(state, points, cover)
         crop = distort(rng, crop, augmentation.colour)
-        return CropSample(crop, points / size, state)
+        return CropSample(crop, points / size, state, rotation, hidden / size)
+
+    def _pose(self, key: tuple[int, int], sample: FaceSample) -> tuple[np.ndarray, np.ndarray]:
+        """Rotation and hidden landmarks (px of the stored image); NaN without a good fit."""
+        if key not in self._poses:
+            return np.full((3, 3), np.nan), np.full((98, 2), np.nan)
+        rotation, hidden = self._poses[key]
+        return rotation, sample.crop[:2] + hidden * (sample.crop[2] - sample.crop[0])
 
 
 def _face_box(crop: np.ndarray) -> np.ndarray:
@@ -83,9 +121,12 @@ def _face_box(crop: np.ndarray) -> np.ndarray:
 
 def flip(image, points, state):
     """The mirrored face with its landmarks renamed."""
-    width = image.shape[1]
-    mirrored = points[WFLW98.mirror] * [-1, 1] + [width, 0]
-    return np.ascontiguousarray(image[:, ::-1]), mirrored, state[WFLW98.mirror]
+    return np.ascontiguousarray(image[:, ::-1]), flip_points(points, image.shape[1]), state[WFLW98.mirror]
+
+
+def flip_points(points: Float[np.ndarray, "98 2"], width: int) -> Float[np.ndarray, "98 2"]:
+    """The points in the mirrored picture, renamed."""
+    return points[WFLW98.mirror] * [-1, 1] + [width, 0]
 
 
 def cover_states(state, points, cover) -> np.ndarray:

@@ -24,7 +24,13 @@ from facelift.geometry.euler import (
     euler_deg,
     rotation_from_euler,
 )
-from facelift.geometry.rotation import geodesic_distance, rotation_from_6d, six_d_from_rotation
+from facelift.geometry.rotation import (
+    cross_matrix,
+    geodesic_distance,
+    rotation_from_6d,
+    rotation_from_vector,
+    six_d_from_rotation,
+)
 
 __all__ = [
     "AFLW2000",
@@ -39,6 +45,7 @@ __all__ = [
     "EulerConvention",
     "Similarity",
     "convert_euler",
+    "cross_matrix",
     "euler_deg",
     "geodesic_distance",
     "intrinsics",
@@ -48,6 +55,7 @@ __all__ = [
     "roll_rotation",
     "rotation_from_6d",
     "rotation_from_euler",
+    "rotation_from_vector",
     "six_d_from_rotation",
     "sphere_translation",
     "to_camera",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 
 from facelift.geometry.arrays import namespace, transpose
@@ -23,6 +24,20 @@ def rotation_from_6d(six: Float[Any, "*b 6"], eps: float = 1e-8) -> Float[Any, "
 def six_d_from_rotation(rotation: Float[Any, "*b 3 3"]) -> Float[Any, "*b 6"]:
     """The first two columns: `rotation_from_6d` of it gives the rotation back."""
     return namespace(rotation).concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
+
+
+def rotation_from_vector(vector: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+    """Rotation about `vector` by its length in radians (Rodrigues)."""
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    K = cross_matrix(vector)
+    return np.eye(3) + np.sinc(angle / np.pi) * K + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (K @ K)
+
+
+def cross_matrix(vector: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+    """The matrix K with K y = vector x y."""
+    x, y, z = np.moveaxis(vector, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([np.stack([zero, -z, y], -1), np.stack([z, zero, -x], -1), np.stack([-y, x, zero], -1)], -2)
 
 
 def geodesic_distance(a: Float[Any, "*b 3 3"], b: Float[Any, "*b 3 3"]) -> Float[Any, "*b"]:

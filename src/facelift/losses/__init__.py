@@ -5,11 +5,12 @@ from facelift.losses.facelift_loss import (
     frame_mask,
     multi_frame_terms,
     multi_view_terms,
+    single_view_terms,
     weighted_sum,
 )
 from facelift.losses.geodesic import geodesic_loss
 from facelift.losses.laplacian import cholesky_from_raw, laplacian_loss, laplacian_nll
-from facelift.losses.points import points_mse, translation_mse
+from facelift.losses.points import points_distance, points_mse, translation_mse
 from facelift.losses.visibility import visibility_bce
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "laplacian_nll",
     "multi_frame_terms",
     "multi_view_terms",
+    "points_distance",
     "points_mse",
+    "single_view_terms",
     "translation_mse",
     "visibility_bce",
     "weighted_sum",

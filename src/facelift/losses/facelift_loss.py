@@ -10,7 +10,7 @@ from torch import Tensor
 
 from facelift.losses.geodesic import geodesic_loss
 from facelift.losses.laplacian import laplacian_loss
-from facelift.losses.points import points_mse, translation_mse
+from facelift.losses.points import points_distance, points_mse, translation_mse
 
 NOSE_BRIDGE = (51, 52, 53, 54)
 """WFLW-98 landmarks whose normals turn away early although they stay in sight: on the nose's ridge."""
@@ -55,23 +55,41 @@ class MultiViewTarget:
     """0 where a landmark has no label."""
 
 
-def multi_view_terms(prediction: LifterOutput, target: MultiViewTarget) -> dict[str, Float[Tensor, ""]]:
-    """The terms of rendered views, unweighted, by name."""
+def multi_view_terms(
+    prediction: LifterOutput, target: MultiViewTarget, *, beta: float = 0.0
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms of rendered views, unweighted, by name; `beta` of `laplacian_loss`."""
     return {
         "points_3d": points_mse(prediction.landmarks, target.landmarks, weight=target.weight),
         "translation": translation_mse(prediction.translation, target.translation),
         "points_2d": laplacian_loss(
-            prediction.points, target.points, prediction.cholesky, weight=target.weight
+            prediction.points, target.points, prediction.cholesky, weight=target.weight, beta=beta
         ),
         "rotation": geodesic_loss(prediction.rotation, target.rotation),
     }
 
 
 def multi_frame_terms(
-    prediction: LifterOutput, points: Float[Tensor, "b n 2"], weight: Float[Tensor, "b n"]
+    prediction: LifterOutput, points: Float[Tensor, "b n 2"], weight: Float[Tensor, "b n"], *, beta: float = 0.0
 ) -> dict[str, Float[Tensor, ""]]:
-    """The term of real frames: only where `weight` (labels there, times `frame_mask`) is positive."""
-    return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight)}
+    """The term of real frames: only where `weight` (labels there, times `frame_mask`) is positive; `beta` of
+    `laplacian_loss`.
+    """
+    return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight, beta=beta)}
+
+
+def single_view_terms(
+    prediction: LifterOutput, rotation: Float[Tensor, "b 3 3"], hidden: Float[Tensor, "b n 2"]
+) -> dict[str, Float[Tensor, ""]]:
+    """Beyond the paper: what a shape fitted to a real frame's labels says of its pose and of landmarks that have no
+    label. NaN where there is no fit. Distances, not likelihoods: a fit is no measure of how sure one can be.
+    """
+    posed = torch.isfinite(rotation).all(-1).all(-1).float()
+    placed = torch.isfinite(hidden).all(-1).float()
+    return {
+        "frames_rotation": geodesic_loss(prediction.rotation, rotation, weight=posed),
+        "frames_hidden": points_distance(prediction.points, hidden, weight=placed),
+    }
 
 
 def weighted_sum(terms: dict[str, Float[Tensor, ""]], factors: Mapping[str, float]) -> Float[Tensor, ""]:

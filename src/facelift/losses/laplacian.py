@@ -41,11 +41,22 @@ def laplacian_loss(
     cholesky: Float[Tensor, "*b n d d"],
     *,
     weight: Float[Tensor, "*b n"] | None = None,
+    beta: float = 0.0,
     eps: float = 1e-8,
 ) -> Float[Tensor, ""]:
-    """Weighted mean over landmarks of `laplacian_nll`; targets of weight 0 may be NaN. 0 without weight."""
+    """Weighted mean over landmarks of `laplacian_nll`; targets of weight 0 may be NaN. 0 without weight.
+
+    `beta` in [0, 1] gives back to uncertain points what the likelihood takes from them: each point's gradient is
+    multiplied by sigma^beta over its weighted mean, sigma = |L|^(1/d) without gradient (Seitzer et al. 2022, Eq. 5).
+    0 is the likelihood itself; at 1 all points pull alike. The value is that of the reweighted mean.
+    """
     residual = without_unlabelled(prediction, target, weight)
-    return masked_mean(laplacian_nll(residual, cholesky, eps=eps), weight)
+    values = laplacian_nll(residual, cholesky, eps=eps)
+    if beta:
+        log_sigma = cholesky.detach().diagonal(dim1=-2, dim2=-1).log().mean(-1)
+        factor = torch.exp(beta * log_sigma)
+        values = values * factor / masked_mean(factor, weight).clamp_min(1e-12)
+    return masked_mean(values, weight)
 
 
 def cholesky_from_raw(raw: Float[Tensor, "*b 3"], *, floor: float = 1e-4) -> Float[Tensor, "*b 2 2"]:

@@ -64,6 +64,10 @@ class LossWeights:
     """Angle to the camera's rotation, radians (multi-view)."""
     frames_2d: float = 1.0
     """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
+    frames_rotation: float = 1.0
+    """Angle to the rotation of a shape fitted to the frame's labels, radians (--fit-frames)."""
+    frames_hidden: float = 20.0
+    """Distance of unlabelled landmarks to those of that shape, crop widths (--fit-frames)."""
     visibility: float = 0.3
     """Cross-entropy of the visibility, which the paper does not predict."""
 
@@ -103,6 +107,13 @@ class LifterConfig:
     """Pseudo-labels by `facelift label` for what iBUG-68 lacks."""
     detector: Path | None = None
     """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
+    start: Path | None = None
+    """Checkpoint of a lifter that this one starts from."""
+    fit_frames: bool = False
+    """Fit the lifted shapes to the labels of each real photo, and learn its pose and its hidden landmarks from that.
+    Paper: real frames teach by their 2D landmarks alone, which leaves their pose to what renders taught."""
+    beta: float = 0.0
+    """Exponent by which uncertain points get back what the likelihood takes from their gradient, 0..1; paper: 0."""
     farl: Path | None = None
     """FaRL's checkpoint for the encoder vit_b16."""
     real_share: float = 0.5

@@ -1,8 +1,9 @@
 """Training of the lifter: half rendered views with lifted 3D labels, half real photos with 2D labels."""
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from facelift.checkpoints.safe_load import read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
-from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
+from facelift.datasets.real_faces import MIRROR, CropSample, RealFaces, cover_states
 from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
 from facelift.geometry import intrinsics, project
@@ -22,6 +23,7 @@ from facelift.losses.facelift_loss import (
     frame_mask,
     multi_frame_terms,
     multi_view_terms,
+    single_view_terms,
     weighted_sum,
 )
 from facelift.losses.visibility import visibility_bce
@@ -36,7 +38,7 @@ from facelift.training.pictures import draw_points, sheet
 if TYPE_CHECKING:
     from facelift.models.vit import VisionTransformer
 
-MIRROR = np.diag([-1.0, 1.0, 1.0])
+log = logging.getLogger(__name__)
 
 
 class LifterTask:
@@ -54,6 +56,11 @@ class LifterTask:
         self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"))
+        if config.start:
+            self.model.load_state_dict(read_state(config.start, inside="averaged"))
+        if config.fit_frames:
+            share = self.faces.fit_poses(self.views.landmarks)
+            log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
         if config.farl:
             from facelift.checkpoints.farl import load_farl
 
@@ -68,15 +75,13 @@ class LifterTask:
         chosen_real = indices(step, batch=real, count=len(self.real), **place)
         chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
-        samples = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
+        frames = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
         views = [self._view(int(self.rendered[i]), rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
-        samples += [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
-        as_tensor = lambda name: torch.as_tensor(  # noqa: E731
-            np.stack([getattr(view, name) for view in views]), dtype=torch.float32
-        )
+        drawn = [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         return {
-            **collate(samples),
-            **{name: as_tensor(name) for name in ("landmarks", "rotation", "translation")},
+            **collate(frames + drawn),
+            **{name: _stack(views, name) for name in ("landmarks", "rotation", "translation")},
+            **{f"frame_{name}": _stack(frames, name) for name in ("rotation", "hidden")},
         }
 
     def _real(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
@@ -113,9 +118,14 @@ class LifterTask:
         known = torch.isfinite(batch["landmarks"]).all(-1).float()
         truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
         terms = multi_frame_terms(
-            frames, target[:real], self._frame_weight(frames.rotation, target[:real], state[:real])
+            frames,
+            target[:real],
+            self._frame_weight(frames.rotation, target[:real], state[:real]),
+            beta=self.config.beta,
         )
-        terms |= multi_view_terms(views, truth)
+        if self.config.fit_frames:
+            terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
+        terms |= multi_view_terms(views, truth, beta=self.config.beta)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 
@@ -142,6 +152,10 @@ class LifterTask:
         crops += [self._view_sample(view, rng) for view in views]
         points = predict(model, crops)
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
+
+
+def _stack(samples: list[Any], name: str) -> Tensor:
+    return torch.as_tensor(np.stack([getattr(sample, name) for sample in samples]), dtype=torch.float32)
 
 
 def predict(model: nn.Module, crops: list[CropSample], batch: int = 100) -> Float[np.ndarray, "n 98 2"]:

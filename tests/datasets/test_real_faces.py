@@ -118,7 +118,8 @@ def test_fitted_poses_follow_the_crop_and_the_flip(tmp_path):
     for index, key in enumerate(faces.train):
         for draw in range(4):
             sample = faces.augmented(key, 96, np.random.default_rng([index, draw]), Augmentation(colour=0, occluder=0))
-            assert np.isfinite(sample.hidden).all(-1)[:96].tolist() == (~np.isfinite(sample.points).all(-1))[:96].tolist()
+            labelled, placed = (np.isfinite(p).all(-1)[:96] for p in (sample.points, sample.hidden))
+            np.testing.assert_array_equal(placed, ~labelled)
             fit = fit_single_views(sample.points[None], np.ones((1, 98)), shape_space(shapes))
             assert np.degrees(geodesic_distance(fit.rotation[0], sample.rotation)) < 4
             assert np.nanmax(np.linalg.norm(fit.points[0] - sample.hidden, axis=-1)) < 0.03

@@ -48,10 +48,24 @@ def test_one_photo(run, photo):
     lines = out.splitlines()
     assert lines[0].startswith(f"{photo}: face 1  box 20.0 10.0 60.0 60.0  pitch ") and "sigma" in lines[0]
     assert lines[-1] == f"1 face in 1 file -> {folder}"
-    assert sorted(p.name for p in folder.iterdir()) == [f"photo.{s}" for s in ("csv", "jpg", "json", "npz", "pts")]
+    endings = ("csv", "faces.jpg", "json", "npz", "pts")
+    assert sorted(p.name for p in folder.iterdir()) == [f"photo.{ending}" for ending in endings]
     face = read_faces(folder / "photo.json")[0]
     assert f"yaw {face.euler_deg[1]:+.1f}" in lines[0]
     assert json.loads((folder / "photo.json").read_text())["width"] == 100
+
+
+def test_results_beside_the_photo_leave_it_alone(photo, weights, tmp_path, capsys):
+    Image.open(photo).save(tmp_path / "two.jpg")
+    before = {path: path.read_bytes() for path in (photo, tmp_path / "two.jpg")}
+    options = ["--weights", str(weights), "--out", str(tmp_path), *BOX, "--draw"]
+    for _ in range(2):  # the second time, the first one's pictures are no photos
+        assert main(["predict", str(tmp_path), *options]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"2 faces in 2 files -> {tmp_path}"
+    assert all(path.read_bytes() == data for path, data in before.items())
+    (tmp_path / "photo.pts").write_text("labels")
+    assert main(["predict", str(photo), *options, "--format", "pts"]) == 1
+    assert (tmp_path / "photo.pts").read_text() == "labels" and "choose --out" in capsys.readouterr().err
 
 
 def test_two_boxes_and_another_scheme(run, photo):
@@ -159,7 +173,7 @@ def test_video_gives_a_table_and_a_video(run, video, monkeypatch, fixed_finder):
     assert [int(row["frame"]) for row in rows] == list(range(12))
     assert [float(row["time_s"]) for row in rows] == pytest.approx([i / 10 for i in range(12)])
     assert {row["face"] for row in rows} == {"0"} and float(rows[3]["x_9"]) > 0
-    capture = cv2.VideoCapture(str(folder / "clip.mp4"))
+    capture = cv2.VideoCapture(str(folder / "clip.faces.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 12 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
     good, frame = capture.read()
     assert good and frame.shape == (70, 90, 3)
@@ -178,7 +192,7 @@ def test_video_without_pyav(run, video, monkeypatch, fixed_finder):
     predict_fixed(monkeypatch, fixed_finder)
     monkeypatch.setattr("facelift.video.importlib.util.find_spec", lambda name: None)
     code, _, _, folder = run(video, "--draw")
-    assert code == 0 and cv2.VideoCapture(str(folder / "clip.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert code == 0 and cv2.VideoCapture(str(folder / "clip.faces.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 12
 
 
 def test_video_that_is_none(run, tmp_path):

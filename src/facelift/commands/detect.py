@@ -10,7 +10,7 @@ import tyro
 
 from facelift import __version__
 from facelift.atomic import written_whole
-from facelift.commands.inputs import Input, expand
+from facelift.commands.inputs import DETECTIONS, Input, expand
 from facelift.commands.predict import write_picture
 from facelift.commands.report import Report, run_over, say
 from facelift.detectors2d.factory import build_detector
@@ -97,8 +97,8 @@ def _write(
         faces.append({"box": box, "found": seen, "points_2d": points, "confidence": confidence})
     document = {"format": "facelift-points", "version": 1, "facelift": __version__, "image": str(path)}
     document |= {"width": photo.original_wh[0], "height": photo.original_wh[1], "scheme": detector.scheme.name}
-    target = base.with_name(f"{base.name}.points.json")
+    target = base.with_name(f"{base.name}{DETECTIONS}.json")
     with written_whole(target) as partial:
         partial.write_text(json.dumps(document | {"faces": faces}, ensure_ascii=False), encoding="utf-8")
     canvas = draw_points(photo.pixels, found.points, detector.scheme, found.confidence)
-    return [target, write_picture(base.with_name(f"{base.name}.points.jpg"), canvas)]
+    return [target, write_picture(base.with_name(f"{base.name}{DETECTIONS}.jpg"), canvas)]

@@ -14,6 +14,9 @@ IMAGE_SUFFIXES = (
 )
 """Files of a folder that are taken for pictures. A file that is named itself is tried whatever its suffix."""
 
+OVERLAY, DETECTIONS = ".faces", ".points"
+"""Ends of the stems of drawn results: none has the name of its photo, and a folder's are not taken for photos."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -56,7 +59,7 @@ def _files(name: str) -> list[tuple[Path, Path]]:
     if path.is_dir():
         suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-        return [(p, p.relative_to(path)) for p in inside]
+        return [(p, p.relative_to(path)) for p in inside if not p.stem.endswith((OVERLAY, DETECTIONS))]
     if not path.exists() and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         return [pair for match in matches for pair in _files(match)] or [(path, Path(path.name))]

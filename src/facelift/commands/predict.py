@@ -9,7 +9,7 @@ import tyro
 from PIL import Image
 
 from facelift.atomic import written_whole
-from facelift.commands.inputs import Input, expand
+from facelift.commands.inputs import OVERLAY, Input, expand
 from facelift.commands.report import Report, progress, run_over, say
 from facelift.drawing import draw_photo
 from facelift.face import Face
@@ -32,7 +32,7 @@ class PredictConfig:
     out: Path = Path("facelift-out")
     """Folder for the results."""
     draw: bool = False
-    """Also write pictures (or a video) with the landmarks drawn in."""
+    """Also write NAME.faces.jpg (or .mp4), the photo (or video) with the landmarks drawn in."""
     format: tuple[Literal["json", "csv", "npz", "pts"], ...] = ("json",)
     """Files to write per photo; pts holds iBUG's 68 points."""
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
@@ -74,9 +74,11 @@ def _photo(entry: Input, config: PredictConfig, predictor: Predictor, report: Re
     for kind in config.format:
         converted = faces if kind == "pts" else [face.to(config.scheme) for face in faces]
         target = base.with_name(f"{base.name}.{kind}")
+        if kind == "pts" and target.exists() and target.resolve().parent == entry.path.resolve().parent:
+            raise ValueError(f"{target}: expected no .pts beside the photo, found one, perhaps labels; choose --out")
         report.written += write_faces(target, converted, image=str(entry.path), image_wh=photo.original_wh)
     if config.draw:
-        report.written.append(write_picture(base.with_name(f"{base.name}.jpg"), draw_photo(photo, faces)))
+        report.written.append(write_picture(base.with_name(f"{base.name}{OVERLAY}.jpg"), draw_photo(photo, faces)))
     for index, face in enumerate(faces):
         say(_line(entry.path, index, face))
     if not faces:
@@ -93,7 +95,7 @@ def _video(entry: Input, config: PredictConfig, predictor: Predictor, report: Re
         predictor,
         entry.path,
         table=table,
-        picture=base.with_name(f"{base.name}.mp4") if config.draw else None,
+        picture=base.with_name(f"{base.name}{OVERLAY}.mp4") if config.draw else None,
         progress=lambda done, total: progress(f"{entry.path}: frame {done}{f'/{total}' if total else ''}"),
     )
     report.written += summary.paths

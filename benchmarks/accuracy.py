@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from facelift import Predictor
-from facelift.crops import MARGIN
+from facelift.crops import box_of_crop
 from facelift.drawing import draw_faces
 from facelift.face import Face
 from facelift.geometry import AFLW2000, euler_deg, procrustes, rotation_from_euler
@@ -58,16 +58,10 @@ def images(data: Path, name: str) -> dict[str, np.ndarray]:
         }
 
 
-def face_box(crop: np.ndarray) -> np.ndarray:
-    """The face box whose crop is the given square."""
-    centre, half = (crop[:2] + crop[2:]) / 2, (crop[2:] - crop[:2]) / 2 / MARGIN
-    return np.concatenate([centre - half, centre + half])
-
-
 def merl(predictor: Predictor, arguments: argparse.Namespace) -> dict[str, float]:
     labels, pictures = dict(np.load(arguments.data / "merl_test.npz")), images(arguments.data, "merl_test")
     photos = [pictures[str(name)] for name in labels["name"]]
-    faces = [predictor.predict(p, [face_box(np.array([0, 0, p.shape[1], p.shape[0]]))])[0] for p in photos]
+    faces = [predictor.predict(p, [box_of_crop(np.array([0, 0, p.shape[1], p.shape[0]]))])[0] for p in photos]
     seen = labels["state"] == 0
     nme = visible_nme(points68(faces), labels["pts68"], seen)
     inner = visible_nme(points68(faces), labels["pts68"], seen & np.isin(np.arange(68), INNER))
@@ -85,7 +79,7 @@ def aflw2000(predictor: Predictor, arguments: argparse.Namespace) -> dict[str, f
     labels = dict(np.load(arguments.data / "aflw2000_sample.npz"))
     pictures = images(arguments.data, "aflw2000_sample")
     photos = [pictures[f"{name}.jpg" if f"{name}.jpg" in pictures else str(name)] for name in labels["name"]]
-    boxes = [face_box(crop) for crop in labels["crop120_roi_box"]]
+    boxes = [box_of_crop(crop) for crop in labels["crop120_roi_box"]]
     faces = [predictor.predict(photo, [box])[0] for photo, box in zip(photos, boxes, strict=True)]
     truth = labels["pts68_reannotated"] + 0.5  # the set's pixel indices to this project's pixel centres
     nme = visible_nme(points68(faces), truth, np.ones(truth.shape[:2], bool))

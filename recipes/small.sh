@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped small lifter, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs: pip install 'facelift[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
-# Two CPU cores: labels 3 min, detector 45 min, lifting 8 min, views 5 min, lifter 70 min.
+# Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85 min and again 90 min.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
 export OMP_WAIT_POLICY=PASSIVE
@@ -15,17 +15,22 @@ facelift train detector --labels "$work/labels.npz" \
     --loop.run "$work/detector" --loop.steps 3000 --loop.batch 48 --loop.evaluate-every 400 --loop.threads 2
 facelift export --run "$work/detector" --out "$work/detector.onnx" --name facelift-detector
 
-# 3. 3D pseudo-labels: its detections in 41 views of each of 320 rendered heads, lifted. Exact vertices are not used.
-OMP_NUM_THREADS=1 facelift lift --out "$work/lift" --detector "$work/detector.onnx" --faces 320 --shard-faces 32
+# 3. 3D pseudo-labels: its detections in 41 views of each of 640 rendered heads, lifted. Exact vertices are not used.
+OMP_NUM_THREADS=1 facelift lift --out "$work/lift" --detector "$work/detector.onnx" --faces 640 --shard-faces 32
 
 # 4. Training views of the accepted heads, from random cameras of the camera space C.
-OMP_NUM_THREADS=1 facelift views --lift "$work/lift" --out "$work/views" --views 32 --workers 2
+OMP_NUM_THREADS=1 facelift views --lift "$work/lift" --out "$work/views" --views 24 --workers 2
 
-# 5. The lifter: half of each batch rendered views with lifted labels, half real photos with human 2D labels.
-facelift train lifter --views "$work/views" --labels "$work/labels.npz" --detector "$work/detector/checkpoint.pt" \
-    --loop.run "$work/lifter" --loop.steps 4300 --loop.batch 48 --loop.lr 1.2e-3 --loop.warmup 200 \
-    --loop.evaluate-every 400 --loop.threads 2 \
-    --augmentation.roll-deg 12 --augmentation.large-roll 0.04 --augmentation.occluder 0.25
+# 5. The lifter: half of each batch rendered views with lifted labels, half real photos with human 2D labels. First as in
+#    the paper; then from there with the pose that the lifted shapes, fitted to each photo's labels, give it.
+lifter() {
+    facelift train lifter --views "$work/views" --labels "$work/labels.npz" \
+        --loop.batch 48 --loop.lr 1.2e-3 --loop.warmup 200 --loop.threads 2 \
+        --augmentation.roll-deg 12 --augmentation.large-roll 0.04 --augmentation.occluder 0.25 "$@"
+}
+lifter --detector "$work/detector/checkpoint.pt" --loop.run "$work/lifter-paper" --loop.steps 9000 --loop.evaluate-every 400
+lifter --start "$work/lifter-paper/checkpoint.pt" --fit-frames --beta 0.5 \
+    --loop.run "$work/lifter" --loop.steps 9500 --loop.evaluate-every 500
 
 facelift export --run "$work/lifter" --out "$work/facelift-small.onnx" --name facelift-small \
     --card src/facelift/weights/facelift-small.md

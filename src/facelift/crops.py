@@ -48,6 +48,12 @@ def crop_transform(
     return _square((box[:2] + box[2:]) / 2, side, size=size, roll=roll)
 
 
+def box_of_crop(crop: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
+    """The face box whose crop is the given square."""
+    centre, half = (crop[:2] + crop[2:]) / 2, (crop[2:] - crop[:2]) / 2 / MARGIN
+    return np.concatenate([centre - half, centre + half])
+
+
 def crop_around(
     points: Float[np.ndarray, "n 2"], *, size: int, scale: float = MARGIN, roll: float = 0.0
 ) -> CropTransform:

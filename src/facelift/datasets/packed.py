@@ -1,12 +1,16 @@
 """Reader of the project's packed sets: NAME.tar of JPEG files beside NAME.npz of labels."""
 
+import io
 import os
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from facelift.crops import box_of_crop
 from facelift.datasets.sample import UNKNOWN, FaceSample
 
 LABELLED = ("merl_train", "merl_test", "w300_train")
@@ -35,12 +39,11 @@ class PackedSet:
 
     def __getitem__(self, index: int) -> FaceSample:
         name = str(self.labels["name"][index])
-        image = _decode(self._jpeg[name], name)
-        height, width = image.shape[:2]
+        read = partial(_decode, self._jpeg[name], name)
         points = self.labels["pts68"][index].astype(np.float64)
         state = self.labels["state"][index] if "state" in self.labels else np.full(len(points), UNKNOWN)
-        crop = np.array([0.0, 0.0, width, height])
-        return FaceSample(name, image, crop, points, state.astype(np.int8), "ibug68")
+        box = box_of_crop(np.array([0.0, 0.0, *_size(self._jpeg[name])]))
+        return FaceSample(name, read, box, points, state.astype(np.int8), "ibug68")
 
 
 def tar_files(path: Path) -> dict[str, bytes]:
@@ -59,6 +62,11 @@ def _decode(jpeg: bytes, name: str) -> np.ndarray:
     if image is None:
         raise ValueError(f"{name}: expected a JPEG picture, found {len(jpeg)} bytes that do not decode")
     return image
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    """Width and height, from the header alone."""
+    return Image.open(io.BytesIO(jpeg)).size
 
 
 def data_root(given: Path | None) -> Path:

@@ -1,12 +1,12 @@
 """Real photos with human 2D labels as training samples: WFLW-98 points in crop widths, states, flips, augmentation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
-from facelift.crops import MARGIN, crop_transform, cut
+from facelift.crops import crop_transform, cut
 from facelift.datasets.augment import Augmentation, distort, occlude, random_crop
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet
@@ -56,9 +56,7 @@ class RealFaces:
         extra = self._extra.get((self.sets[key[0]].name, sample.name))
         if extra is not None:
             points = np.where(np.isfinite(points), points, extra)
-        return FaceSample(
-            sample.name, sample.image, sample.crop, points, _states_98(sample.state, sample.points), "wflw98"
-        )
+        return replace(sample, points=points, state=_states_98(sample.state, sample.points), scheme="wflw98")
 
     def fit_poses(self, landmarks: Float[np.ndarray, "n 98 3"]) -> float:
         """Gives every training photo a rotation and its hidden landmarks, by fitting the space of these lifted
@@ -82,7 +80,7 @@ class RealFaces:
     def crop(self, key: tuple[int, int], size: int) -> CropSample:
         """The plain crop, for evaluation."""
         sample = self.labelled(key)
-        crop = crop_transform(sample.crop, size=size, scale=1.0)
+        crop = crop_transform(sample.box, size=size)
         return CropSample(cut(sample.image, crop), crop.to_crop(sample.points) / size, sample.state)
 
     def augmented(
@@ -95,7 +93,7 @@ class RealFaces:
         if rng.random() < 0.5:
             image, points, state = flip(image, points, state)
             rotation, hidden = MIRROR @ rotation @ MIRROR, flip_points(hidden, image.shape[1])
-        transform = random_crop(rng, _face_box(sample.crop), size, augmentation)
+        transform = random_crop(rng, sample.box, size, augmentation)
         crop, points, hidden = cut(image, transform), transform.to_crop(points), transform.to_crop(hidden)
         rotation = roll_rotation(np.asarray(transform.roll)) @ rotation
         if rng.random() < augmentation.occluder:
@@ -110,13 +108,7 @@ class RealFaces:
         if key not in self._poses:
             return np.full((3, 3), np.nan), np.full((98, 2), np.nan)
         rotation, hidden = self._poses[key]
-        return rotation, sample.crop[:2] + hidden * (sample.crop[2] - sample.crop[0])
-
-
-def _face_box(crop: np.ndarray) -> np.ndarray:
-    """The box whose crop by MARGIN is the given square."""
-    centre, half = (crop[:2] + crop[2:]) / 2, (crop[2:] - crop[:2]) / 2 / MARGIN
-    return np.concatenate([centre - half, centre + half])
+        return rotation, crop_transform(sample.box, size=1).to_image(hidden)
 
 
 def flip(image, points, state):

@@ -1,0 +1,71 @@
+"""The weights that come with the package on the photo that comes with it, against points placed by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facelift import Predictor
+from facelift.images import load_photo
+from facelift.landmarks import WFLW98
+from facelift.onnx_lifter import OnnxLifter, shipped_weights
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+BOX = [[180, 93, 269, 180]]
+BY_HAND = {
+    16: (225, 178),  # chin
+    54: (225, 127),  # nose tip
+    60: (192.5, 102),
+    64: (212, 103),
+    68: (236, 105),
+    72: (258.5, 103.5),
+    76: (203, 139),
+    82: (247.5, 138.5),
+    96: (203, 101.5),
+    97: (246.5, 103.5),
+}
+
+
+@pytest.fixture(scope="module")
+def face():
+    return Predictor(threads=1).predict(PHOTO, BOX)[0]
+
+
+def test_landmarks_lie_where_a_person_puts_them(face):
+    error = np.linalg.norm(face.points_2d[list(BY_HAND)] - list(BY_HAND.values()), axis=1)
+    assert error.mean() < 2.5 and error.max() < 5  # the eyes' outer corners are 66 px apart
+
+
+def test_uncertainty_visibility_and_pose_are_those_of_a_frontal_face(face):
+    assert face.visibility[list(BY_HAND)].min() > 0.8
+    assert 0.3 < np.median(face.sigmas) < 6
+    assert np.abs(face.euler_deg[1:]).max() < 10 and abs(face.euler_deg[0]) < 20
+    ears = face.landmarks_3d[[0, 32]]
+    assert ears[0, 0] < -0.1 and ears[1, 0] > 0.1 and face.landmarks_3d[54, 2] > ears[:, 2].max() + 0.1
+
+
+def test_the_mirrored_photo_gives_the_mirrored_face(face):
+    pixels = load_photo(PHOTO).pixels
+    x0, y0, x1, y1 = BOX[0]
+    width = pixels.shape[1]
+    other = Predictor(threads=1).predict(pixels[:, ::-1], [[width - x1, y0, width - x0, y1]])[0]
+    back = other.points_2d[WFLW98.mirror] * [-1, 1] + [width, 0]
+    assert np.linalg.norm(back - face.points_2d, axis=1).mean() < 2.5
+    np.testing.assert_allclose(other.euler_deg, face.euler_deg * [1, -1, -1], atol=4)
+
+
+def test_the_turned_photo_gives_the_turned_face(face):
+    pixels = load_photo(PHOTO).pixels
+    x0, y0, x1, y1 = BOX[0]
+    turned = Predictor(threads=1).predict(np.rot90(pixels, -1), [[512 - y1, x0, 512 - y0, x1]])[0]  # clockwise
+    back = np.stack([turned.points_2d[:, 1], 512 - turned.points_2d[:, 0]], axis=1)
+    assert np.linalg.norm(back - face.points_2d, axis=1).mean() < 5
+    assert turned.euler_deg[2] == pytest.approx(face.euler_deg[2] + 90, abs=8)
+
+
+def test_the_file_is_small_and_carries_its_card():
+    network = OnnxLifter()
+    assert shipped_weights().stat().st_size < 20e6
+    for word in ("MERL-RAV", "300-W", "ICT-FaceKit", "recipes/small.sh", "NME", "non-commercial"):
+        assert word in network.card
+    assert network.card == shipped_weights().with_suffix(".md").read_text()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facelift import __version__
+from facelift.archives import read_npz
 from facelift.atomic import written_whole
 from facelift.face import Face
 from facelift.landmarks import SCHEMES
@@ -40,8 +41,8 @@ def write_faces(
 ) -> list[Path]:
     """Writes by the suffix of `path` (.json, .csv, .npz, .pts) and returns the paths written, each whole or not at all.
 
-    A .pts file holds one face's iBUG-68 points: the first goes to `path`, further ones to NAME-2.pts, NAME-3.pts;
-    no face, no file. Raises ValueError for another suffix, OSError where the disk refuses.
+    A .pts file holds one face's iBUG-68 points: the first goes to `path`, further ones to NAME.face2.pts,
+    NAME.face3.pts; no face, no file. Raises ValueError for another suffix, OSError where the disk refuses.
     """
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
@@ -173,8 +174,13 @@ def _write_csv(path: Path, faces: Iterable[Face]) -> None:
         writer.writerows(csv_row(index, face) for index, face in enumerate(faces))
 
 
+def pts_paths(path: Path, count: int) -> list[Path]:
+    """Names of the .pts files of so many faces of one photo."""
+    return [path if index == 0 else path.with_stem(f"{path.stem}.face{index + 1}") for index in range(count)]
+
+
 def _write_pts_files(path: Path, faces: Sequence[Face]) -> list[Path]:
-    paths = [path if index == 0 else path.with_stem(f"{path.stem}-{index + 1}") for index in range(len(faces))]
+    paths = pts_paths(path, len(faces))
     for target, face in zip(paths, faces, strict=True):
         with written_whole(target) as partial:
             partial.write_text(pts_text(face), encoding="ascii")
@@ -200,8 +206,7 @@ def _face_of(record: dict[str, Any]) -> Face:
 
 
 def _read_npz(path: Path) -> list[Face]:
-    with np.load(path, allow_pickle=False) as file:
-        data = dict(file)
+    data = read_npz(path, f"a {FORMAT} file")
     _check_version(path, str(data.get("format")), data.get("version"))
     return [
         Face(**{name: data[name][index] for name in _ARRAYS}, score=float(score), scheme=str(data["scheme"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from facelift.crops import shrink_by
@@ -24,7 +24,10 @@ MAX_PIXELS = 600_000_000
 BACKGROUND = 255
 """Grey level behind transparent pixels."""
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, OverflowError, TypeError, IndexError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 """What Pillow's readers raise on damaged files."""
 _ORIENTATION = 0x0112
 _limit_lock = threading.Lock()
@@ -43,16 +46,12 @@ class Photo:
     original_wh: tuple[int, int]
     """Width and height of the upright original."""
 
-    def to_original(self, points: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 2"]:
-        """px of `pixels` -> px of the original."""
-        return points * self.scale
-
 
 def load_photo(source: ImageSource, *, max_side: int = MAX_SIDE) -> Photo:
     """The picture, turned upright by its EXIF orientation (files, bytes and PIL images that carry one).
 
-    Grey, grey + alpha, RGBA, palette, CMYK, 16-bit (full range 0..65535) and float (0..1) become 8-bit RGB;
-    transparent parts turn white. Of an animation, the first frame.
+    Grey, grey + alpha, RGBA, palette, CMYK, 16-bit (full range 0..65535) and float (0..1; of a file also 0..255)
+    become 8-bit RGB; transparent parts turn white. Of an animation, the first frame.
 
     Raises FileNotFoundError for a path to nothing, ValueError for anything that is not a whole picture; both name the
     source, what was expected and what was found.
@@ -123,6 +122,8 @@ def _reduced(image: Image.Image, factor: int) -> UInt8[np.ndarray, "h w 3"]:
     width, height = image.size
     if factor == 1:
         return _rgb_of_pil(image)
+    if image.mode == "F":  # the range of its values is that of the whole picture, not of a band
+        return shrink_by(_rgb_of_pil(image), factor)
     out = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
     rows = max(factor, 2**24 // max(width, 1) // factor * factor)
     for top in range(0, height, rows):

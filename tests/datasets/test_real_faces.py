@@ -81,7 +81,7 @@ def test_missing_files_and_arrays_are_named(packed_root, tmp_path):
     with pytest.raises(FileNotFoundError, match="facelift label"):
         RealFaces(packed_root, ("small",), labels=tmp_path / "none.npz")
     np.savez(packed_root / "small.npz", name=["000.jpg"])
-    with pytest.raises(ValueError, match=r"small\.npz: expected an array 'pts68'"):
+    with pytest.raises(ValueError, match=r"small\.npz: expected the labels .* with name, pts68, found name"):
         PackedSet(packed_root, "small")
 
 

@@ -77,7 +77,7 @@ def test_csv_columns_hold_what_they_are_named(tmp_path, faces):
 def test_pts_counts_pixels_from_one(tmp_path, faces):
     """Pixel centre 0.5 here is 1 there."""
     paths = write_faces(tmp_path / "a.pts", faces)
-    assert paths == [tmp_path / "a.pts", tmp_path / "a-2.pts"]
+    assert paths == [tmp_path / "a.pts", tmp_path / "a.face2.pts"]
     lines = paths[1].read_text().splitlines()
     assert lines[:3] == ["version: 1", "n_points: 68", "{"] and lines[-1] == "}" and len(lines) == 72
     expected = faces[1].to("ibug68").points_2d[30] + 0.5

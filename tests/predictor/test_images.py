@@ -167,6 +167,23 @@ def test_truncated(tmp_path, rng, kind, share):
         load_photo(path)
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "webp", "tif", "bmp", "jp2", "avif", "tga", "ico", "ppm"])
+def test_changed_bytes_give_a_picture_or_a_clear_error(tmp_path, rng, kind):
+    path = tmp_path / f"mutated.{kind}"
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(60):
+        content = whole.copy()
+        content[rng.integers(0, min(len(whole), 200), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(content.tobytes())
+        try:
+            photo = load_photo(path)
+        except ValueError as error:
+            assert path.name in str(error)
+        else:
+            assert photo.pixels.dtype == np.uint8 and photo.pixels.ndim == 3
+
+
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing under this name"):
         load_photo(tmp_path / "none.jpg")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from facelift.archives import read_npz
 from facelift.crops import box_of_crop
 from facelift.datasets.sample import UNKNOWN, FaceSample
 
@@ -22,13 +23,9 @@ class PackedSet:
     def __init__(self, root: Path, name: str):
         self.name = name
         labels_path, tar_path = Path(root) / f"{name}.npz", Path(root) / f"{name}.tar"
-        for path in (labels_path, tar_path):
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: expected the packed set {name!r} (a .tar and a .npz), found none")
-        self.labels = dict(np.load(labels_path))
-        for key in ("name", "pts68"):
-            if key not in self.labels:
-                raise ValueError(f"{labels_path}: expected an array {key!r}, found {sorted(self.labels)}")
+        self.labels = read_npz(labels_path, f"the labels of the packed set {name!r}", ("name", "pts68"))
+        if not tar_path.is_file():
+            raise FileNotFoundError(f"{tar_path}: expected the pictures of the packed set {name!r}, found no file")
         self._jpeg = tar_files(tar_path)
         missing = [file for file in self.labels["name"] if str(file) not in self._jpeg]
         if missing:
@@ -49,16 +46,19 @@ class PackedSet:
 def tar_files(path: Path) -> dict[str, bytes]:
     """Contents of all files of a tar by name."""
     contents = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            file = tar.extractfile(member)
-            if file is not None:
-                contents[member.name] = file.read()
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None:
+                    contents[member.name] = file.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: expected a whole tar of pictures, found: {error}") from error
     return contents
 
 
 def _decode(jpeg: bytes, name: str) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ValueError(f"{name}: expected a JPEG picture, found {len(jpeg)} bytes that do not decode")
     return image

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
+from facelift.archives import read_npz
 from facelift.crops import crop_transform, cut
 from facelift.datasets.augment import Augmentation, distort, occlude, random_crop
 from facelift.datasets.densify import wflw98_from_ibug68
@@ -62,6 +63,7 @@ class RealFaces:
         """Gives every training photo a rotation and its hidden landmarks, by fitting the space of these lifted
         landmarks to its labels; returns the share of photos whose fit is good, the others stay without.
         """
+        self._poses = {}
         crops = [self.crop(key, 16) for key in self.train]
         points = np.stack([crop.points for crop in crops])
         states = np.stack([crop.state for crop in crops])
@@ -78,10 +80,12 @@ class RealFaces:
         return len(self._poses) / max(1, len(self.train))
 
     def crop(self, key: tuple[int, int], size: int) -> CropSample:
-        """The plain crop, for evaluation."""
+        """The plain crop, for evaluation and for overfitting."""
         sample = self.labelled(key)
         crop = crop_transform(sample.box, size=size)
-        return CropSample(cut(sample.image, crop), crop.to_crop(sample.points) / size, sample.state)
+        rotation, hidden = self._pose(key, sample)
+        points, hidden = crop.to_crop(sample.points) / size, crop.to_crop(hidden) / size
+        return CropSample(cut(sample.image, crop), points, sample.state, rotation, hidden)
 
     def augmented(
         self, key: tuple[int, int], size: int, rng: np.random.Generator, augmentation: Augmentation
@@ -144,8 +148,6 @@ def _states_98(state: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _read_labels(path: Path) -> dict[tuple[str, str], np.ndarray]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected pseudo-labels written by `facelift label`, found no file")
-    with np.load(path) as file:
-        sets, names, points = file["set"], file["name"], file["points"]
+    file = read_npz(path, "pseudo-labels written by `facelift label`", ("set", "name", "points"))
+    sets, names, points = file["set"], file["name"], file["points"]
     return {(str(s), str(n)): p.astype(np.float64) for s, n, p in zip(sets, names, points, strict=True)}

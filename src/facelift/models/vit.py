@@ -110,7 +110,7 @@ class VisionTransformer(nn.Module):
     def all_tokens(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b t w"]:
         """Output of the last block, before the layer norm; the class token comes first."""
         patches = self.conv1((image - self.mean) / self.std).flatten(2).transpose(1, 2)
-        classes = self.class_embedding.expand(len(image), 1, -1)
+        classes = self.class_embedding.expand(image.shape[0], 1, -1)  # len() would freeze the batch
         tokens = torch.cat([classes, patches], dim=1) + self.positional_embedding
         return self.transformer(self.ln_pre(tokens))
 

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where torch comes from, if not from pip's default, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 export OMP_WAIT_POLICY = PASSIVE
 
 .PHONY: demo test lint clean
@@ -23,12 +25,14 @@ $(VENV)/core: pyproject.toml requirements/mediapipe.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/mediapipe.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mediapipe==0.10.21
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mediapipe==0.10.21 \
+	    || echo 'no MediaPipe for this Python or machine: faces are found by Haar cascades (docs/install.md)'
 	touch $@
 
-# Everything that learns, and the tools of the tests. torch first and pinned: its CPU build.
+# Everything that learns, and the tools of the tests. torch first and pinned.
 $(VENV)/test: $(VENV)/core requirements/torch.txt requirements/test.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
+	    -r requirements/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]' -r requirements/test.txt
 	touch $@
 

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 # Before anything imports facelift. An int where a float is asked for is right (PEP 484's numeric tower).
-jaxtyping.install_import_hook(
-    "facelift", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+jaxtyping.install_import_hook("facelift", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 try:
     import torch

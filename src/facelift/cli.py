@@ -65,7 +65,7 @@ def _run(name: str, command: Command, arguments: list[str]) -> int:
     config = tyro.cli(getattr(module, command.config), prog=f"facelift {name}", args=arguments)
     try:
         result = getattr(module, command.function)(config)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         from facelift.commands.report import explain, tell
 
         tell(f"facelift {name}: {explain(error)}")

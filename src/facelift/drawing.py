@@ -25,6 +25,9 @@ _AXES = ((235, 60, 60), (70, 210, 80), (70, 120, 255))
 """RGB of the head's x (subject's left), y (up), z (out of the face)."""
 _READABLE, _LARGEST = 280, 2600
 """A picture is enlarged until its smallest face is so wide, as long as its longer side stays below the second, px."""
+NINETY_PERCENT = 3.88972 / np.sqrt(3.0)
+"""Mahalanobis radius that holds 90 % of the 2D Laplacian of `losses.laplacian`, density exp(-sqrt(3) r) over the
+plane: 1 - (1 + x) exp(-x) = 0.9 at x = 3.88972."""
 _SHIFT = 4
 """Binary digits after the point of the coordinates that OpenCV draws with."""
 
@@ -36,7 +39,7 @@ class Overlay:
     points: bool = True
     lines: bool = True
     ellipses: bool = True
-    """2-sigma ellipses of the points."""
+    """Each holds its point with 90 % probability by the network's Laplacian likelihood."""
     axes: bool = True
     box: bool = True
 
@@ -161,7 +164,7 @@ def _draw_ellipses(canvas: np.ndarray, face: Face) -> None:
     _blend(canvas, drawn, 0.28)
 
 
-def ellipse(covariance: Float[np.ndarray, "2 2"], *, sigmas: float = 2.0) -> tuple[np.ndarray, float]:
+def ellipse(covariance: Float[np.ndarray, "2 2"], *, sigmas: float = NINETY_PERCENT) -> tuple[np.ndarray, float]:
     """Half axes (long, short) px and the angle of the long one in degrees, clockwise from the image's x axis."""
     values, vectors = np.linalg.eigh(covariance)
     x, y = vectors[:, 1]

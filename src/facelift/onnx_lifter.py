@@ -28,7 +28,7 @@ _LOAD_ERRORS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Lifted:
+class OnnxOutput:
     """The network's answer for n crops."""
 
     landmarks: Float[np.ndarray, "n 98 3"]
@@ -65,11 +65,11 @@ class OnnxLifter:
         """What the weights were trained on, their terms and metrics."""
         return json.loads(self.metadata.get("card", '""'))
 
-    def run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> Lifted:
+    def run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> OnnxOutput:
         """Landmarks, camera, covariance and visibility of each RGB crop."""
         parts = [self._run(crops[first : first + BATCH]) for first in range(0, max(len(crops), 1), BATCH)]
         outputs = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in OUTPUTS}
-        return Lifted(
+        return OnnxOutput(
             landmarks=outputs["landmarks"],
             rotation=outputs["rotation"],
             translation=outputs["translation"],

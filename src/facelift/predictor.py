@@ -10,7 +10,7 @@ from facelift.face import Face
 from facelift.finders import FaceFinder, FoundFaces, find_finder
 from facelift.geometry.camera import FOCAL, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.onnx_lifter import Lifted, OnnxLifter
+from facelift.onnx_lifter import OnnxLifter, OnnxOutput
 
 _FACE_POINTS = slice(0, 96)
 """WFLW-98 without the pupils: the landmarks whose tight box frames the face."""
@@ -72,7 +72,7 @@ class Predictor:
             lifted = self._look(photo, transforms)
         return [_face(photo, found, transform, lifted, i) for i, transform in enumerate(transforms)]
 
-    def _look(self, photo: Photo, transforms: list[CropTransform]) -> Lifted:
+    def _look(self, photo: Photo, transforms: list[CropTransform]) -> OnnxOutput:
         return self.network.run(np.stack([cut(photo.pixels, transform) for transform in transforms]))
 
 
@@ -98,7 +98,7 @@ def crop_camera(transform: CropTransform) -> Float[np.ndarray, "3 3"]:
     return np.array([[focal_px, 0, middle[0]], [0, focal_px, middle[1]], [0, 0, 1.0]])
 
 
-def _closer(transform: CropTransform, lifted: Lifted, index: int) -> CropTransform:
+def _closer(transform: CropTransform, lifted: OnnxOutput, index: int) -> CropTransform:
     """The upright crop around the landmarks that were seen in a first crop.
 
     A crop turned by an angle is the picture of a camera rolled by it, so nothing but the roll changes.
@@ -112,7 +112,7 @@ def _closer(transform: CropTransform, lifted: Lifted, index: int) -> CropTransfo
     return crop_around(transform.to_image(points), size=transform.size, roll=roll)
 
 
-def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: Lifted, index: int) -> Face:
+def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: OnnxOutput, index: int) -> Face:
     """One face in px of the original. The crop's turn is taken back by the opposite roll of the camera."""
     upright = roll_rotation(np.asarray(-transform.roll))
     rotation, translation = upright @ lifted.rotation[index], upright @ lifted.translation[index]

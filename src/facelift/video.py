@@ -61,6 +61,8 @@ class VideoSummary:
     frames: int
     with_faces: int
     faces: int
+    claimed: int
+    """Frames that the container claims to hold, 0 if it does not say."""
     paths: list[Path]
 
 
@@ -94,12 +96,15 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         capture = self._open()
         try:
-            index = 0
+            index, last = 0, -1 / self.fps
             while True:
                 good, bgr = capture.read()
                 if not good:
                     break
-                yield Frame(index, index / self.fps, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # frame rates vary; 0 where the container is silent
+                time_s = stamp if stamp > last or index == 0 else last + 1 / self.fps
+                yield Frame(index, time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                last = time_s
                 index += 1
         finally:
             capture.release()
@@ -174,7 +179,7 @@ def predict_video(
             counts["faces"] += len(faces)
             if progress:
                 progress(counts["frames"], reader.frames)
-    return VideoSummary(**counts, paths=[path for path in (table, picture) if path])
+    return VideoSummary(**counts, claimed=reader.frames, paths=[path for path in (table, picture) if path])
 
 
 class CsvTable:
@@ -287,6 +292,7 @@ class _AvSink:
 
 class _CvSink:
     def __init__(self, path: Path, fps: float, wh: tuple[int, int]):
+        self._path = path
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, wh)
         if not self._writer.isOpened():
             raise ValueError(f"{path}: expected OpenCV to write MPEG-4 video of {wh[0]} x {wh[1]}, found it cannot")
@@ -296,3 +302,5 @@ class _CvSink:
 
     def close(self) -> None:
         self._writer.release()
+        if not Path(self._path).stat().st_size:  # OpenCV tells nobody that the disk is full
+            raise OSError(f"{self._path}: expected OpenCV to write a video, found an empty file; is the disk full?")

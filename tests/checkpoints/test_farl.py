@@ -100,9 +100,7 @@ def test_another_input_size_interpolates_positions_and_nothing_else(tmp_path):
     write(tmp_path / "farl.pth", visual)
     encoder = VisionTransformer(**SMALL | {"image_size": 96})
     load_farl(encoder, tmp_path / "farl.pth")
-    assert torch.equal(
-        encoder.positional_embedding, resize_position_embedding(visual["positional_embedding"], 6)
-    )
+    assert torch.equal(encoder.positional_embedding, resize_position_embedding(visual["positional_embedding"], 6))
     assert torch.equal(encoder.conv1.weight, visual["conv1.weight"])
     assert encoder(torch.rand(2, 3, 96, 96)).shape == (2, 36, 32)
 

@@ -26,9 +26,7 @@ def test_reads_what_was_saved_bit_by_bit(tmp_path):
     torch.save({"state_dict": state, "epoch": 64}, tmp_path / "good.pth")
     found = read_state(tmp_path / "good.pth", inside="state_dict")
     assert list(found) == list(state)
-    assert all(
-        torch.equal(found[name], state[name]) and found[name].dtype == state[name].dtype for name in state
-    )
+    assert all(torch.equal(found[name], state[name]) and found[name].dtype == state[name].dtype for name in state)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

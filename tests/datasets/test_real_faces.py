@@ -13,7 +13,7 @@ from facelift.datasets.real_faces import RealFaces, cover_states, flip
 from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import geodesic_distance, look_at_rotation, sphere_translation
 from facelift.landmarks import normals, wflw98_of_ibug68
-from facelift.lifting.single_view import fit_single_views, shape_space
+from facelift.lifting.single_view import SingleViews, fit_single_views, shape_space
 
 
 def test_plain_crop_keeps_labels_in_place(packed_root):
@@ -123,3 +123,33 @@ def test_fitted_poses_follow_the_crop_and_the_flip(tmp_path):
             fit = fit_single_views(sample.points[None], np.ones((1, 98)), shape_space(shapes))
             assert np.degrees(geodesic_distance(fit.rotation[0], sample.rotation)) < 4
             assert np.nanmax(np.linalg.norm(fit.points[0] - sample.hidden, axis=-1)) < 0.03
+
+
+def test_fits_trust_unlabelled_outlines_less_and_bad_ones_are_left_out(packed_root, monkeypatch):
+    """Jaw points of unknown state weigh a quarter, those that face away by the fit are placed anew; pupils count for
+    nothing; a photo whose fit is bad gets neither pose nor hidden landmarks."""
+    labels = dict(np.load(packed_root / "small.npz"))
+    labels["state"][:, :17] = 255  # nobody said
+    np.savez(packed_root / "small.npz", **labels)
+    seen = {}
+
+    def fit(points, weights, space):
+        seen["weights"] = weights
+        rotation = look_at_rotation(np.full(len(points), 80.0), 0.0)
+        residual = np.where(np.arange(len(points)) == 2, 1.0, 0.0)
+        return SingleViews(np.tile(shapes[0], (len(points), 1, 1)), rotation, sphere_translation(rotation), residual)
+
+    monkeypatch.setattr("facelift.datasets.real_faces.fit_single_views", fit)
+    faces = RealFaces(packed_root, ("small",))
+    shapes = np.random.default_rng(0).normal(size=(3, 98, 3))
+    assert faces.fit_poses(shapes) == pytest.approx(5 / 6)
+    assert (seen["weights"][:, :33] == 0.25).all() and (seen["weights"][:, 33:96] == 1).all()
+    assert (seen["weights"][:, 96:] == 0).all()
+    good, bad = faces.crop(faces.train[0], 64), faces.crop(faces.train[2], 64)
+    away = normals() @ look_at_rotation(np.array(80.0), 0.0)[2] > 0
+    placed = np.isfinite(good.hidden).all(-1)
+    unknown_and_away = away[:33]
+    np.testing.assert_array_equal(placed[:33], unknown_and_away)
+    assert 5 < unknown_and_away.sum() < 33
+    assert not np.isfinite(bad.hidden).any() and not np.isfinite(bad.rotation).any()
+    assert np.isfinite(good.rotation).all()

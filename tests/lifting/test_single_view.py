@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facelift.geometry import geodesic_distance, intrinsics, look_at_rotation, project, sphere_translation
-from facelift.landmarks import normals
+from facelift.landmarks import WFLW98, normals
 from facelift.lifting.single_view import ShapeSpace, fit_single_views, shape_space
 
 
@@ -70,3 +70,26 @@ def test_jacobian_is_the_derivative(heads, space):
         move[:, i] = step
         high, low = (sv._energy(state.moved(sign * move), points, weights, space) for sign in (1, -1))
         np.testing.assert_allclose(gradient[:, i], (high - low) / (4 * step), rtol=2e-3, atol=1e-2)
+
+
+def test_space_is_symmetric_scaled_to_its_faces_and_needs_two(heads, space):
+    np.testing.assert_allclose(space.mean[WFLW98.mirror] * [-1, 1, 1], space.mean, atol=1e-12)
+    drawn = np.einsum("lik,nk->nli", space.basis, np.random.default_rng(0).normal(size=(4000, space.basis.shape[-1])))
+    faces = np.concatenate([heads[:40], heads[:40, WFLW98.mirror] * [-1, 1, 1]])[:, :96]
+    np.testing.assert_allclose(drawn[:, :96].std(0).mean(), faces.std(0, ddof=1).mean(), rtol=0.05)
+    with pytest.raises(ValueError, match="at least 2 faces with all landmarks, found 1"):
+        shape_space(np.stack([heads[0], np.full((98, 3), np.nan)]))
+
+
+def test_translation_and_residual(heads, space):
+    """The camera stands where it stood, 10 % farther off than the sphere; the residual is what was planted."""
+    rotation, labels, _ = views(heads[40:])
+    fit = fit_single_views(labels, np.ones(labels.shape[:2]), space)
+    expected = sphere_translation(rotation) * [1, 1, 1.1]
+    np.testing.assert_allclose(fit.translation[:, 2], expected[:, 2], rtol=0.08)
+    assert np.abs(fit.translation - expected)[:, :2].max() < 0.15
+    noise = np.random.default_rng(0).normal(size=labels.shape) * 0.02
+    noisy = fit_single_views(labels + noise, np.ones(labels.shape[:2]), space)
+    planted = np.sqrt(np.nanmean((noise**2).sum(-1) * np.where(np.isfinite(labels[..., 0]), 1, np.nan), axis=1))
+    assert (noisy.residual > 0.6 * planted).all() and (noisy.residual < 1.2 * planted).all()
+    assert fit.good().all() and not fit_single_views(labels + 5 * noise, np.ones(labels.shape[:2]), space).good().any()

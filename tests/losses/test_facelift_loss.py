@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facelift.geometry import look_at_rotation
+from facelift.geometry import look_at_rotation, roll_rotation
 from facelift.losses import (
     MultiViewTarget,
     frame_mask,
@@ -39,9 +39,7 @@ def rotations(*azimuths_deg: float) -> torch.Tensor:
 def output() -> Output:
     torch.manual_seed(0)
     cholesky = torch.tensor([[0.2, 0.0], [0.1, 0.3]]).repeat(2, 6, 1, 1)
-    return Output(
-        torch.randn(2, 6, 3), rotations(10.0, -40.0), torch.randn(2, 3), torch.rand(2, 6, 2), cholesky
-    )
+    return Output(torch.randn(2, 6, 3), rotations(10.0, -40.0), torch.randn(2, 3), torch.rand(2, 6, 2), cholesky)
 
 
 @pytest.fixture
@@ -86,10 +84,11 @@ def test_frames_reach_points_and_covariance_alone(output, target):
 
 
 def test_fits_of_frames_count_where_there_is_one(output):
-    rotation, hidden = rotations(10.0, -40.0), output.points.clone() + torch.tensor([0.3, 0.4])
+    turned = torch.as_tensor(roll_rotation(np.radians(30.0))).float()
+    rotation, hidden = turned @ rotations(10.0, -40.0), output.points.clone() + torch.tensor([0.3, 0.4])
     rotation[1], hidden[0], hidden[1, 2:] = torch.nan, torch.nan, torch.nan
     terms = single_view_terms(output, rotation, hidden)
-    assert terms["frames_rotation"] == pytest.approx(0, abs=1e-3)
+    assert terms["frames_rotation"] == pytest.approx(np.pi / 6, abs=1e-5)
     assert terms["frames_hidden"] == pytest.approx(0.5, abs=1e-4)
     nothing = single_view_terms(output, torch.full_like(rotation, torch.nan), torch.full_like(hidden, torch.nan))
     assert all(value == 0 for value in nothing.values())

@@ -31,9 +31,7 @@ def test_a_fresh_network_sees_the_template_from_the_front(lifter, template):
 
 def test_points_are_the_projection_of_the_landmarks(lifter):
     found = lifter(torch.rand(3, 3, 128, 128))
-    expected = project(
-        found.landmarks.double(), found.rotation.double(), found.translation.double(), intrinsics(1.0)
-    )
+    expected = project(found.landmarks.double(), found.rotation.double(), found.translation.double(), intrinsics(1.0))
     torch.testing.assert_close(found.points.double(), expected, atol=1e-5, rtol=0)
     identity = torch.eye(3).expand(3, 3, 3)
     torch.testing.assert_close(found.rotation @ found.rotation.mT, identity, atol=1e-5, rtol=0)
@@ -78,12 +76,15 @@ def test_starts_from_a_detector(lifter):
     torch.manual_seed(5)
     detector = LandmarkDetector()
     pose_tokens = lifter.decoder.tokens[98:].clone()
-    lifter.start_from_detector(detector.state_dict())
+    lifter.start_from_detector(detector.state_dict(), path="detector.pt")
     assert torch.equal(lifter.decoder.tokens[:98], detector.decoder.tokens)
     assert torch.equal(lifter.decoder.tokens[98:], pose_tokens)
     assert torch.equal(lifter.encoder.fuse.weight, detector.encoder.fuse.weight)
-    with pytest.raises(ValueError, match=r"encoder\.fuse\.weight .* has no place"):
-        lifter.start_from_detector({"encoder.fuse.weight": torch.zeros(2, 2)})
+    with pytest.raises(ValueError, match=r"other\.pt: expected encoder\.fuse\.weight of shape"):
+        wrong = detector.state_dict() | {"encoder.fuse.weight": torch.zeros(2, 2)}
+        lifter.start_from_detector(wrong, path="other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt: expected the .* missing: decoder\."):
+        lifter.start_from_detector({"weight": torch.zeros(2)}, path="other.pt")
 
 
 def test_detector_reads_each_definition_from_the_same_tokens():

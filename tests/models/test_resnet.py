@@ -43,9 +43,7 @@ def test_bottleneck_by_hand():
     expected = torch.zeros(8, 3, 3)
     expected[3] = x[0, 3]  # the shortcut
     expected[5] = torch.tensor([[5.0, 5, 4], [5, 5, 4], [4, 4, 4]])  # 0.5 * neighbourhood sums of 2x
-    torch.testing.assert_close(
-        y[0], expected
-    )  # channel 6: -x was cut off; channel 7: -1 was cut off at the end
+    torch.testing.assert_close(y[0], expected)  # channel 6: -x was cut off; channel 7: -1 was cut off at the end
 
 
 def test_stride_sits_in_the_3x3_convolution():
@@ -98,9 +96,7 @@ def test_torchvision_file_fills_the_encoder_without_its_classifier(tmp_path):
     """An old file: no batch counters, and the classifier at its end."""
     source, target = small(), small()
     state = {name: tensor for name, tensor in source.state_dict().items() if "num_batches" not in name}
-    torch.save(
-        state | {"fc.weight": torch.zeros(1000, 128), "fc.bias": torch.zeros(1000)}, tmp_path / "r.pth"
-    )
+    torch.save(state | {"fc.weight": torch.zeros(1000, 128), "fc.bias": torch.zeros(1000)}, tmp_path / "r.pth")
     load_torchvision(target, tmp_path / "r.pth")
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(source.eval()(image), target.eval()(image))

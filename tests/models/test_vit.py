@@ -76,9 +76,7 @@ def test_tokens_equal_those_of_transformers_clip(encoder, monkeypatch):
         post_layernorm = reference.get_submodule(prefix + "post_layernorm")
         torch.testing.assert_close(raw, expected.last_hidden_state, atol=1e-5, rtol=0)
         torch.testing.assert_close(encoder.ln_post(raw[:, 0]), expected.pooler_output, atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            tokens, post_layernorm(expected.last_hidden_state)[:, 1:], atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(tokens, post_layernorm(expected.last_hidden_state)[:, 1:], atol=1e-5, rtol=0)
     assert expected.last_hidden_state.std() > 0.1  # a parity of zeros would prove nothing
 
 
@@ -96,9 +94,7 @@ def test_input_is_normalised_inside(encoder):
     """An image of the mean colour is zero to the patch embedding: only classes and positions remain."""
     mean = encoder.mean.expand(1, 3, 48, 48)
     with torch.no_grad():
-        embedded = (
-            torch.cat([encoder.class_embedding[None], torch.zeros(9, 48)]) + encoder.positional_embedding
-        )
+        embedded = torch.cat([encoder.class_embedding[None], torch.zeros(9, 48)]) + encoder.positional_embedding
         expected = encoder.transformer(encoder.ln_pre(embedded[None]))
         torch.testing.assert_close(encoder.all_tokens(mean), expected)
     assert "mean" not in encoder.state_dict()

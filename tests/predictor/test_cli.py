@@ -63,9 +63,17 @@ def test_results_beside_the_photo_leave_it_alone(photo, weights, tmp_path, capsy
         assert main(["predict", str(tmp_path), *options]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"2 faces in 2 files -> {tmp_path}"
     assert all(path.read_bytes() == data for path, data in before.items())
-    (tmp_path / "photo.pts").write_text("labels")
-    assert main(["predict", str(photo), *options, "--format", "pts"]) == 1
-    assert (tmp_path / "photo.pts").read_text() == "labels" and "choose --out" in capsys.readouterr().err
+    for kind in ("pts", "json", "csv", "npz"):
+        (tmp_path / f"photo.{kind}").write_text("labels")
+        assert main(["predict", str(photo), *options, "--format", kind]) == 1
+        assert (tmp_path / f"photo.{kind}").read_text() == "labels" and "choose --out" in capsys.readouterr().err
+    (tmp_path / "two.face2.pts").write_text("labels")
+    boxes = [*BOX, "30", "30", "70", "70"]
+    where = ["--weights", str(weights), "--out", str(tmp_path)]
+    assert main(["predict", str(tmp_path / "two.jpg"), *where, *boxes, "--format", "pts"]) == 1
+    assert (tmp_path / "two.face2.pts").read_text() == "labels" and not (tmp_path / "two.pts").exists()
+    for kind in ("json", "csv", "npz"):  # our own are written anew
+        assert all(main(["predict", str(tmp_path / "two.jpg"), *options, "--format", kind]) == 0 for _ in range(2))
 
 
 def test_two_boxes_and_another_scheme(run, photo):

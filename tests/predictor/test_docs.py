@@ -1,4 +1,4 @@
-"""The blocks of docs/python.md run as they stand, in order."""
+"""The Python blocks of README and docs/python.md run as they stand, in order."""
 
 import re
 from pathlib import Path
@@ -8,18 +8,30 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_python_page(weights, tmp_path, monkeypatch):
-    photo = ROOT / "examples" / "astronaut.jpg"
-    if not photo.exists():
-        pytest.skip("examples/astronaut.jpg is not in this checkout")
+@pytest.fixture
+def run_page(weights, tmp_path, monkeypatch):
+    """Runs the blocks of a page where a user would, and returns their names."""
     (tmp_path / "examples").mkdir()
+    photo = ROOT / "examples" / "astronaut.jpg"
     (tmp_path / "examples" / photo.name).write_bytes(photo.read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("facelift.onnx_lifter.shipped_weights", lambda: weights)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 2
-    names: dict = {}
-    for block in blocks:
-        exec(compile(block, "docs/python.md", "exec"), names)
+
+    def run(page: str) -> dict:
+        names: dict = {}
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+            exec(compile(block, page, "exec"), names)
+        return names
+
+    return run
+
+
+def test_readme(run_page, capsys):
+    assert run_page("README.md")["face"].points_2d.shape == (98, 2)
+    assert "(98, 3)" in capsys.readouterr().out
+
+
+def test_python_page(run_page, tmp_path):
+    names = run_page("docs/python.md")
     assert names["face68"].points_2d.shape == (68, 2) and names["again"].points_2d.shape == (98, 2)
     assert names["overlay"].ndim == 3 and (tmp_path / "astronaut.json").exists()

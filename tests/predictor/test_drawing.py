@@ -11,12 +11,16 @@ NOTHING = Overlay(points=False, lines=False, ellipses=False, axes=False, box=Fal
 
 
 def test_ellipse_by_hand():
-    """Variances 9 and 4 along axes turned by 30 degrees: half axes 6 and 4 at two sigma."""
+    """Variances 9 and 4 along axes turned by 30 degrees: half axes 6 and 4 at two sigma; by default, 90 % of the
+    points that the network's Laplacian draws lie within."""
     angle = np.radians(30)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    half, degrees = ellipse(turn @ np.diag([9.0, 4.0]) @ turn.T)
+    half, degrees = ellipse(turn @ np.diag([9.0, 4.0]) @ turn.T, sigmas=2.0)
     np.testing.assert_allclose(half, [6, 4])
     assert degrees % 180 == pytest.approx(30)
+    rng = np.random.default_rng(0)
+    radius = rng.gamma(2, 1 / np.sqrt(3), 200_000)  # of density r exp(-sqrt(3) r) over the plane's radius
+    assert (radius < ellipse(np.eye(2))[0][0]).mean() == pytest.approx(0.9, abs=0.003)
 
 
 def test_parts_are_drawn_where_they_belong(predictor):

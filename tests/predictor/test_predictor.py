@@ -9,7 +9,7 @@ import pytest
 
 from facelift.geometry import euler_deg, geodesic_distance, look_at_rotation, project, roll_rotation
 from facelift.landmarks import conversion
-from facelift.onnx_lifter import Lifted, OnnxLifter
+from facelift.onnx_lifter import OnnxLifter, OnnxOutput
 from facelift.predictor import Predictor
 
 PHOTO = np.full((120, 160, 3), 128, np.uint8)
@@ -55,7 +55,7 @@ class TurnReader:
     def run(self, crops):
         lifted = [self._one(crop.astype(float)) for crop in crops]
         stacked = {name: np.stack([one[name] for one in lifted]) for name in lifted[0]}
-        return Lifted(**stacked)
+        return OnnxOutput(**stacked)
 
     def _one(self, crop):
         xy = crop[..., :2] / 255

@@ -47,18 +47,11 @@ def weights(path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["averaged"]
 
 
-@pytest.fixture(autouse=True)
-def handlers():
-    """Puts back the signal handlers that a run sets."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def test_a_run_stopped_by_sigterm_resumes_exactly(tmp_path):
     whole = weights(train(Line(), config(tmp_path / "whole"), {"task": "line"}))
+    before = signal.getsignal(signal.SIGTERM)
     stopped = train(Line(kill_at=17), config(tmp_path / "parts"), {"task": "line"})
+    assert signal.getsignal(signal.SIGTERM) is before
     assert torch.load(stopped, weights_only=True)["step"] < 20
     resumed = weights(train(Line(), config(tmp_path / "parts"), {"task": "line"}))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -81,6 +74,16 @@ def test_other_settings_do_not_resume_a_run(tmp_path):
     train(Line(), config(tmp_path, steps=5), {"task": "line", "loop": {"lr": 1}})
     with pytest.raises(ValueError, match=r"config\.json: expected the settings of this run"):
         train(Line(), config(tmp_path, steps=5), {"task": "line", "loop": {"lr": 2}})
+
+
+def test_a_foreign_checkpoint_is_named(tmp_path):
+    train(Line(), config(tmp_path, steps=5), {"task": "line"})
+    torch.save({"step": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: expected a checkpoint of a training"):
+        train(Line(), config(tmp_path, steps=5), {"task": "line"})
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: expected a torch file"):
+        train(Line(), config(tmp_path, steps=5), {"task": "line"})
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):

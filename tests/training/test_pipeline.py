@@ -19,6 +19,14 @@ from facelift.training.lifter_task import mirrored, template
 SEEDS = np.arange(100, 104)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def plain_scenes():
+    """No photos or probes behind the heads, wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FACELIFT_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def generator() -> MorphableGenerator:
     return MorphableGenerator(None)
@@ -55,9 +63,7 @@ def _write_packed(root, generator) -> None:
 @pytest.fixture(scope="module")
 def views(workspace):
     config = ViewsConfig(lift=workspace / "lift", out=workspace / "views", generator="procedural", views=3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("FACELIFT_DATA", raising=False)  # the fixture's generator has no photos or probes either
-        build_views(config)
+    build_views(config)
     return workspace / "views"
 
 
@@ -86,6 +92,28 @@ def test_a_cache_is_written_once_and_goes_on(views, workspace):
     build_views(ViewsConfig(lift=workspace / "lift", out=views, generator="procedural", views=3))
     assert (views / "views-00000.npz").stat().st_mtime_ns == before
     assert not list(views.glob("*partial*"))
+
+
+def test_a_cache_of_other_settings_or_another_generator_is_refused(views, workspace, tmp_path):
+    with pytest.raises(ValueError, match=r"views\.json: expected this run's settings, .*views: 3 there, 4 now"):
+        build_views(ViewsConfig(lift=workspace / "lift", out=views, generator="procedural", views=4))
+    (tmp_path / "lift.json").write_text('{"settings": {"generator": "morphable"}}')
+    (tmp_path / "lift-00000.npz").write_bytes((workspace / "lift" / "lift-00000.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"lift\.json: expected faces of the generator 'procedural'"):
+        build_views(ViewsConfig(lift=tmp_path, out=tmp_path / "views", generator="procedural"))
+
+
+def test_a_grown_shard_is_rendered_anew_and_one_without_faces_is_empty(workspace, tmp_path):
+    lifted = dict(np.load(workspace / "lift" / "lift-00000.npz"))
+    config = ViewsConfig(lift=tmp_path, out=tmp_path / "views", generator="procedural", views=1)
+    for accepted, count in (([False] * 4, 0), ([True, False, False, False], 1), ([True, True, False, False], 2)):
+        np.savez(tmp_path / "lift-00000.npz", **lifted | {"accepted": accepted})
+        build_views(config)
+        if count:
+            assert len(ViewCache(tmp_path / "views")) == count
+        else:
+            with pytest.raises(ValueError, match="no face was accepted"):
+                ViewCache(tmp_path / "views")
 
 
 def test_a_mirrored_view_is_the_mirror_of_the_view(views):
@@ -131,3 +159,11 @@ def test_missing_inputs_are_named(tmp_path, capsys):
     run = ["--loop.run", str(tmp_path / "r"), "--data", str(tmp_path)]
     assert main(["train", "lifter", "--views", str(tmp_path), *run]) == 1
     assert "merl_train" in capsys.readouterr().err
+
+
+def test_views_of_another_size_are_refused(workspace, views, tmp_path, capsys):
+    run = ["--loop.run", str(tmp_path / "r"), "--data", str(workspace), "--sets", "drawn", "--views", str(views)]
+    assert main(["train", "lifter", *run, "--encoder", "resnet50", "--dev", "1"]) == 1
+    assert "expected views of 224 px for resnet50, found 128 px" in capsys.readouterr().err
+    assert main(["train", "lifter", *run, "--dev", "0"]) == 1
+    assert "--dev: expected at least one face" in capsys.readouterr().err

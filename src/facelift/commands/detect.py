@@ -13,6 +13,7 @@ from facelift.atomic import written_whole
 from facelift.commands.inputs import DETECTIONS, Input, expand
 from facelift.commands.predict import write_picture
 from facelift.commands.report import Report, run_over, say
+from facelift.commands.targets import refuse_foreign
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detections, Detector2D
 from facelift.drawing import draw_points
@@ -98,6 +99,7 @@ def _write(
     document = {"format": "facelift-points", "version": 1, "facelift": __version__, "image": str(path)}
     document |= {"width": photo.original_wh[0], "height": photo.original_wh[1], "scheme": detector.scheme.name}
     target = base.with_name(f"{base.name}{DETECTIONS}.json")
+    refuse_foreign(target, path)
     with written_whole(target) as partial:
         partial.write_text(json.dumps(document | {"faces": faces}, ensure_ascii=False), encoding="utf-8")
     canvas = draw_points(photo.pixels, found.points, detector.scheme, found.confidence)

@@ -10,10 +10,11 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.commands.inputs import OVERLAY, Input, expand
-from facelift.commands.report import Report, progress, run_over, say
+from facelift.commands.report import Report, progress, run_over, say, tell
+from facelift.commands.targets import refuse_foreign
 from facelift.drawing import draw_photo
 from facelift.face import Face
-from facelift.face_io import write_faces
+from facelift.face_io import pts_paths, write_faces
 from facelift.images import load_photo
 from facelift.predictor import Predictor
 from facelift.video import predict_video
@@ -74,8 +75,8 @@ def _photo(entry: Input, config: PredictConfig, predictor: Predictor, report: Re
     for kind in config.format:
         converted = faces if kind == "pts" else [face.to(config.scheme) for face in faces]
         target = base.with_name(f"{base.name}.{kind}")
-        if kind == "pts" and target.exists() and target.resolve().parent == entry.path.resolve().parent:
-            raise ValueError(f"{target}: expected no .pts beside the photo, found one, perhaps labels; choose --out")
+        for path in pts_paths(target, len(faces)) if kind == "pts" else [target]:
+            refuse_foreign(path, entry.path)
         report.written += write_faces(target, converted, image=str(entry.path), image_wh=photo.original_wh)
     if config.draw:
         report.written.append(write_picture(base.with_name(f"{base.name}{OVERLAY}.jpg"), draw_photo(photo, faces)))
@@ -91,6 +92,7 @@ def _video(entry: Input, config: PredictConfig, predictor: Predictor, report: Re
         raise ValueError(f"{entry.path}: expected a photo with --boxes, found a video, whose faces move")
     base = config.out / entry.stem
     table = base.with_name(f"{base.name}.{'npz' if 'npz' in config.format else 'csv'}")
+    refuse_foreign(table, entry.path)
     summary = predict_video(
         predictor,
         entry.path,
@@ -99,6 +101,8 @@ def _video(entry: Input, config: PredictConfig, predictor: Predictor, report: Re
         progress=lambda done, total: progress(f"{entry.path}: frame {done}{f'/{total}' if total else ''}"),
     )
     report.written += summary.paths
+    if summary.frames < 0.98 * summary.claimed:
+        tell(f"{entry.path}: {summary.claimed} frames by its header, only {summary.frames} decode; is it cut off?")
     say(f"{entry.path}: {summary.frames} frames, {summary.with_faces} with a face, {summary.faces} faces")
     return summary.faces
 

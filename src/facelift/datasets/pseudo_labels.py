@@ -1,13 +1,13 @@
 """Labels for what iBUG-68 lacks: lower brow edges and pupils, from a face mesh fitted to the human labels."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from facelift.atomic import written_whole
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet, data_root
 from facelift.datasets.sample import OCCLUDED, FaceSample
@@ -55,10 +55,9 @@ def label(config: LabelConfig) -> Path:
     points = np.stack([row[2] for row in rows]).astype(np.float32)
     share = np.isfinite(points[:, [38, 47], 0]).any(1).mean()
     log.info("%d photos, %.1f %% with a filled-in side", len(rows), 100 * share)
-    partial = config.out.with_suffix(".partial.npz")
-    np.savez_compressed(partial, set=[row[0] for row in rows], name=[row[1] for row in rows], points=points)
-    os.replace(partial, config.out)
-    return config.out
+    with written_whole(config.out.with_suffix(".npz")) as partial:
+        np.savez_compressed(partial, set=[row[0] for row in rows], name=[row[1] for row in rows], points=points)
+    return config.out.with_suffix(".npz")
 
 
 def tight_box(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4"]:

@@ -12,11 +12,9 @@ from facelift.datasets.augment import Augmentation, distort, occlude, random_cro
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE, FaceSample
-from facelift.geometry import roll_rotation
+from facelift.geometry import MIRROR, roll_rotation
 from facelift.landmarks import WFLW98, normals, wflw98_of_ibug68
 from facelift.lifting.single_view import fit_single_views, shape_space
-
-MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,10 @@ class RealFaces:
         first = len(self.sets[0])
         self.train = [key for key in keys if key[0] != 0 or key[1] < first - dev]
         self.dev = [key for key in keys if key[0] == 0 and key[1] >= first - dev]
+        if not self.train:
+            raise ValueError(
+                f"{root}: expected more than the {dev} faces held out in {sets[0]}, found {first} and no more"
+            )
         self._extra = _read_labels(labels) if labels else {}
         self._poses: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from facelift.archives import read_npz
+from facelift.atomic import claim_folder, written_whole
 from facelift.geometry import CameraSpace
 
 
@@ -58,13 +60,18 @@ class ViewCache:
         shards = sorted(Path(root).glob("views-*.npz"))
         if not shards:
             raise FileNotFoundError(f"{root}: expected shards views-*.npz written by `facelift views`, found none")
-        parts = [dict(np.load(shard)) for shard in shards]
+        keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop")
+        parts = [read_npz(shard, "a shard of `facelift views`", keys) for shard in shards]
         self.rotation, self.translation, self.landmarks, self.face = (
             np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "landmarks", "face")
         )
         self.seeds = np.concatenate([part["seed"] for part in parts])
+        if not len(self.face):
+            raise ValueError(f"{root}: expected rendered views, found shards without any: no face was accepted")
         self._jpeg = [part["jpeg"][a:b] for part in parts for a, b in zip(part["start"], part["stop"], strict=True)]
         shift = np.cumsum([0] + [len(part["seed"]) for part in parts[:-1]])
+        self.size = len(self[0].image)
+        """Side of the pictures, px."""
         self.face += np.repeat(shift, [len(part["face"]) for part in parts])
 
     def __len__(self) -> int:
@@ -81,8 +88,8 @@ def build_views(config: ViewsConfig) -> Path:
     shards = sorted(config.lift.glob("lift-*.npz"))
     if not shards:
         raise FileNotFoundError(f"{config.lift}: expected shards lift-*.npz written by `facelift lift`, found none")
-    config.out.mkdir(parents=True, exist_ok=True)
-    tasks = [(config, shard) for shard in shards if not _target(config, shard).exists()]
+    _claim(config)
+    tasks = [(config, shard) for shard in shards if not _complete(_target(config, shard), shard)]
     with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
         for _ in pool.map(_render_shard, *zip(*tasks, strict=True)) if tasks else ():
             pass
@@ -93,31 +100,54 @@ def _target(config: ViewsConfig, shard: Path) -> Path:
     return config.out / shard.name.replace("lift-", "views-")
 
 
+def _accepted(shard: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Seeds and landmarks of the accepted faces of a shard of pseudo-labels."""
+    lifted = read_npz(shard, "a shard of `facelift lift`", ("seed", "points", "accepted"))
+    return lifted["seed"][lifted["accepted"]], lifted["points"][lifted["accepted"]]
+
+
+def _complete(target: Path, shard: Path) -> bool:
+    """Whether the views of these very pseudo-labels are there; a shard lifted anew, or grown, is rendered anew."""
+    if not target.exists():
+        return False
+    seeds, landmarks = _accepted(shard)
+    there = read_npz(target, "a shard of `facelift views`", ("seed", "landmarks"))
+    return np.array_equal(there["seed"], seeds) and np.array_equal(there["landmarks"], landmarks, equal_nan=True)
+
+
+def _claim(config: ViewsConfig) -> None:
+    """Takes the folder for these settings. Raises ValueError where it holds others, or the faces are not the
+    generator's."""
+    lift = config.lift / "lift.json"
+    if lift.exists():
+        made_by = json.loads(lift.read_text())["settings"]["generator"]
+        if made_by != config.generator:
+            raise ValueError(f"{lift}: expected faces of the generator {config.generator!r}, found {made_by!r}")
+    settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
+    backgrounds = bool(config.data or os.environ.get("FACELIFT_DATA"))
+    claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds}, {})
+
+
 def _render_shard(config: ViewsConfig, shard: Path) -> None:
     from facelift.generators.stage import build_generator
 
     generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
-    with np.load(shard) as lifted:
-        keep = lifted["accepted"]
-        seeds, landmarks = lifted["seed"][keep], lifted["points"][keep]
+    seeds, landmarks = _accepted(shard)
     rows = list(_render_faces(generator, config, seeds, landmarks))
     jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]
     stop = np.cumsum([len(data) for data in jpeg])
-    target = _target(config, shard)
-    partial = target.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        seed=seeds,
-        landmarks=landmarks.astype(np.float32),
-        face=np.array([row[3] for row in rows], np.int64),
-        rotation=np.array([row[1] for row in rows], np.float32),
-        translation=np.array([row[2] for row in rows], np.float32),
-        jpeg=np.concatenate(jpeg).ravel(),
-        start=np.concatenate([[0], stop[:-1]]),
-        stop=stop,
-        config=json.dumps(asdict(config), default=str),
-    )
-    os.replace(partial, target)
+    with written_whole(_target(config, shard)) as partial:
+        np.savez(
+            partial,
+            seed=seeds,
+            landmarks=landmarks.astype(np.float32),
+            face=np.array([row[3] for row in rows], np.int64),
+            rotation=np.array([row[1] for row in rows], np.float32).reshape(-1, 3, 3),
+            translation=np.array([row[2] for row in rows], np.float32).reshape(-1, 3),
+            jpeg=np.concatenate([np.zeros(0, np.uint8), *(data.ravel() for data in jpeg)]),
+            start=np.array([0, *stop[:-1]], np.int64)[: len(stop)],
+            stop=stop.astype(np.int64),
+        )
 
 
 def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:

@@ -3,7 +3,7 @@ iBUG-68 points: which of its 478 vertices each landmark is.
 
 The vertices of brows, nose, eyes and mouth, and the place of the jaw points, were chosen against the human labels of
 300-W (2,009 photos, mean distance over the outer-eye distance): eyes and mouth agree to 2-3.5 %, brows 5-6 %, jaw
-5-7 %. `benchmarks/calibrate_mediapipe.py` measures them.
+5-7 %.
 """
 
 from collections.abc import Sequence

@@ -25,6 +25,7 @@ from facelift.geometry.euler import (
     rotation_from_euler,
 )
 from facelift.geometry.rotation import (
+    MIRROR,
     cross_matrix,
     geodesic_distance,
     rotation_from_6d,
@@ -37,6 +38,7 @@ __all__ = [
     "FACELIFT",
     "FOCAL",
     "LOOK_AT",
+    "MIRROR",
     "ORIGIN_CM",
     "RADIUS",
     "TDDFA",

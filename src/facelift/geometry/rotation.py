@@ -7,6 +7,9 @@ from jaxtyping import Float
 
 from facelift.geometry.arrays import namespace, transpose
 
+MIRROR = np.diag([-1.0, 1.0, 1.0])
+"""Reflection at the plane x = 0, of head or camera: R -> MIRROR R MIRROR keeps a rotation."""
+
 
 def rotation_from_6d(six: Float[Any, "*b 6"], eps: float = 1e-8) -> Float[Any, "*b 3 3"]:
     """Rotation whose columns are x = norm(a1), z = norm(x cross a2), y = z cross x (6DRepNet's order).

@@ -1,10 +1,8 @@
 """The file format of lifted pseudo-labels: OUT/lift-00000.npz ... and OUT/lift.json."""
 
-import json
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
@@ -68,17 +66,3 @@ def load_shards(folder: Path) -> Shard:
         raise FileNotFoundError(f"{folder}: expected shards lift-*.npz written by `facelift lift`, found none")
     parts = [load_shard(path) for path in paths]
     return Shard(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shard)))
-
-
-def claim_folder(folder: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
-    """Writes lift.json with `settings` and `about`, or raises ValueError where shards of other settings lie there."""
-    path = Path(folder) / "lift.json"
-    settings = json.loads(json.dumps(settings, default=str))
-    if path.exists():
-        found = json.loads(path.read_text()).get("settings", {})
-        different = sorted(key for key in settings | found if settings.get(key) != found.get(key))
-        if different:
-            shown = "; ".join(f"{key}: {found.get(key)!r} there, {settings.get(key)!r} now" for key in different)
-            raise ValueError(f"{path}: expected this run's settings, found others ({shown}); choose another folder")
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps({"settings": settings, **about}, indent=2))

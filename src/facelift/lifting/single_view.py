@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from facelift.geometry import (
     FOCAL,
+    MIRROR,
     cross_matrix,
     look_at_rotation,
     roll_rotation,
@@ -21,7 +22,6 @@ from facelift.geometry import (
 )
 from facelift.landmarks import WFLW98
 
-MIRROR = np.array([-1.0, 1.0, 1.0])
 NOISE = 0.01
 """Standard deviation of a human label, crop widths."""
 CAUCHY = 3.0
@@ -69,7 +69,7 @@ def shape_space(landmarks: Float[np.ndarray, "n 98 3"], components: int = 40) ->
     shapes = shapes[np.isfinite(shapes).all((1, 2))]
     if len(shapes) < 2:
         raise ValueError(f"shape space: expected at least 2 faces with all landmarks, found {len(shapes)}")
-    shapes = np.concatenate([shapes, shapes[:, WFLW98.mirror] * MIRROR])
+    shapes = np.concatenate([shapes, shapes[:, WFLW98.mirror] @ MIRROR])
     mean = shapes.mean(0)
     _, singular, components_t = np.linalg.svd((shapes - mean).reshape(len(shapes), -1), full_matrices=False)
     count = min(components, len(shapes) // 2)

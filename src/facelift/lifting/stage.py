@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from facelift.atomic import claim_folder
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
 from facelift.generators.stage import build_generator
@@ -32,7 +33,7 @@ from facelift.lifting.observations import (
 from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
 from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
-from facelift.lifting.shards import claim_folder, load_shard, make_shard, save_shard, shard_path
+from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
     if config.report:
         return lifting_report(config, generator=generator, detector=detector)
     views = rig(config.views)
-    claim_folder(config.out, *_describe(config, views, generator, detector))
+    claim_folder(config.out / "lift.json", *_describe(config, views, generator, detector))
     shards = [
         (shard_path(config.out, index), range(start, min(start + config.shard_faces, _end(config))))
         for index, start in enumerate(range(config.first_seed, _end(config), config.shard_faces))

@@ -4,10 +4,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from facelift.datasets.sample import UNKNOWN, VISIBLE
 from facelift.losses.masked_mean import masked_mean
-
-VISIBLE, OCCLUDED, SELF_OCCLUDED, UNKNOWN = 0, 1, 2, -1
-"""States of a labelled landmark; OCCLUDED by something else than the head, SELF_OCCLUDED by the head."""
 
 
 def visibility_bce(logits: Float[Tensor, "*b n"], state: Int[Tensor, "*b n"]) -> Float[Tensor, ""]:

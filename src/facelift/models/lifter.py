@@ -1,11 +1,13 @@
 """The lifter: a face crop -> 3D landmarks, head pose, 2.5D points with covariance, visibility (Ferman et al. 2024)."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from facelift.checkpoints.safe_load import fill
 from facelift.geometry import intrinsics, project, rotation_from_6d, sphere_translation
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
@@ -18,7 +20,7 @@ OFFSET_SCALE, T_XY_SCALE, T_Z_SCALE, SIGMA_SCALE = 0.05, 0.1, 0.5, 0.02
 """Units of the heads' outputs, so that all of them work at the scale of one: canonical units and crop widths."""
 
 
-class Lifted(NamedTuple):
+class LifterOutput(NamedTuple):
     """The lifter's output for a batch of crops."""
 
     landmarks: Float[Tensor, "b 98 3"]
@@ -54,7 +56,7 @@ class Lifter(nn.Module):
         self.register_buffer("frontal", torch.tensor(FRONTAL_6D), persistent=False)
         self.register_buffer("K", torch.tensor(intrinsics(1.0), dtype=torch.float32), persistent=False)
 
-    def forward(self, image: Float[Tensor, "b 3 s s"]) -> Lifted:
+    def forward(self, image: Float[Tensor, "b 3 s s"]) -> LifterOutput:
         tokens = self.decoder(self.encoder(image))
         marks, turn, shift, depth = tokens[:, :98], tokens[:, 98], tokens[:, 99], tokens[:, 100]
         landmarks = self.template + OFFSET_SCALE * self.offset(marks)
@@ -62,7 +64,7 @@ class Lifter(nn.Module):
         residual = torch.cat([T_XY_SCALE * self.t_xy(shift), T_Z_SCALE * self.t_z(depth)], dim=-1)
         translation = sphere_translation(rotation) + residual
         spread = self.spread(marks)
-        return Lifted(
+        return LifterOutput(
             landmarks,
             rotation,
             translation,
@@ -71,16 +73,15 @@ class Lifter(nn.Module):
             spread[..., 3],
         )
 
-    def start_from_detector(self, state: dict[str, Tensor]) -> None:
-        """Takes encoder and decoder from a trained 2D detector; the three pose tokens stay as they are."""
+    def start_from_detector(self, state: dict[str, Tensor], *, path: Path | str) -> None:
+        """Takes encoder and decoder from a trained 2D detector; the three pose tokens stay as they are.
+
+        Raises ValueError that names the file if it is no detector with this encoder.
+        """
         own = self.state_dict()
-        for name, value in state.items():
-            if not name.startswith(("encoder.", "decoder.")):
-                continue
-            if name == "decoder.tokens":
-                own[name][: len(value)] = value
-            elif name in own and own[name].shape == value.shape:
-                own[name] = value
-            else:
-                raise ValueError(f"detector checkpoint: {name} {tuple(value.shape)} has no place in this lifter")
-        self.load_state_dict(own)
+        taken = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
+        if "decoder.tokens" in taken:
+            marks = taken["decoder.tokens"]
+            taken["decoder.tokens"] = torch.cat([marks, own["decoder.tokens"][len(marks) :]])
+        rest = {name: value for name, value in own.items() if not name.startswith(("encoder.", "decoder."))}
+        fill(self, rest | taken, path=path)

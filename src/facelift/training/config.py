@@ -86,7 +86,7 @@ class DetectorConfig:
     labels: Path | None = None
     """Pseudo-labels by `facelift label` for what iBUG-68 lacks: lower brow edges and pupils."""
     dev: int = 400
-    """Faces of the first set held out for the evaluations during training."""
+    """Faces of the first set held out for the evaluations during training, at least one."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -116,9 +116,11 @@ class LifterConfig:
     """Exponent by which uncertain points get back what the likelihood takes from their gradient, 0..1; paper: 0."""
     farl: Path | None = None
     """FaRL's checkpoint for the encoder vit_b16."""
+    resnet: Path | None = None
+    """torchvision's checkpoint for the encoders resnet50 and resnet152."""
     real_share: float = 0.5
     """Share of real photos in a batch."""
     weights: LossWeights = field(default_factory=LossWeights)
     dev: int = 400
-    """Faces of the first set held out for the evaluations during training."""
+    """Faces of the first set held out for the evaluations during training, at least one."""
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facelift.datasets.augment import Augmentation
 from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import CropSample, RealFaces
 from facelift.landmarks import conversion
@@ -28,6 +27,8 @@ class DetectorTask:
     def __init__(self, config: DetectorConfig, data: Path):
         torch.manual_seed(config.loop.seed)
         self.config = config
+        if config.dev < 1:
+            raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
         self.faces = RealFaces(data, config.sets, labels=config.labels, dev=config.dev)
         self.keys = self.faces.train[: config.loop.overfit] if config.loop.overfit else self.faces.train
         self.model = LandmarkDetector(encoder=config.encoder)
@@ -100,7 +101,5 @@ def predict_points(model: nn.Module, crops: list[CropSample], batch: int = 100) 
 
 def train_detector(config: DetectorConfig) -> Path:
     """Trains, or goes on; returns the checkpoint."""
-    if config.loop.overfit:
-        config = DetectorConfig(**{**config.__dict__, "augmentation": Augmentation(colour=0, occluder=0)})
     task = DetectorTask(config, data_root(config.data))
     return train(task, config.loop, {"task": "detector", **asdict(config)})

@@ -1,4 +1,4 @@
-"""Errors on held-out faces during training. The benchmark protocols live in `facelift.evaluation`."""
+"""Errors on held-out faces during training."""
 
 import numpy as np
 from jaxtyping import Float

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from facelift.checkpoints.safe_load import read_state
+from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
-from facelift.datasets.real_faces import MIRROR, CropSample, RealFaces, cover_states
+from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
-from facelift.geometry import intrinsics, project
+from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import WFLW98, normals
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
@@ -27,7 +27,7 @@ from facelift.losses.facelift_loss import (
     weighted_sum,
 )
 from facelift.losses.visibility import visibility_bce
-from facelift.models.lifter import Lifted, Lifter
+from facelift.models.lifter import Lifter, LifterOutput
 from facelift.training.config import LifterConfig
 from facelift.training.detector_task import collate
 from facelift.training.dev_metrics import visible_nme
@@ -36,6 +36,7 @@ from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import draw_points, sheet
 
 if TYPE_CHECKING:
+    from facelift.models.resnet import ResNetEncoder
     from facelift.models.vit import VisionTransformer
 
 log = logging.getLogger(__name__)
@@ -47,17 +48,22 @@ class LifterTask:
     def __init__(self, config: LifterConfig, data: Path):
         torch.manual_seed(config.loop.seed)
         self.config = config
+        if config.dev < 1:
+            raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
         self.faces = RealFaces(data, config.sets, labels=config.labels, dev=config.dev)
         self.views = ViewCache(config.views)
         limit = config.loop.overfit
         self.real, self.rendered = self.faces.train[:limit], np.arange(len(self.views))[:limit]
         self.model = Lifter(encoder=config.encoder, template=torch.as_tensor(template(self.views.landmarks)))
         self.size = self.model.encoder.image_size
+        if self.views.size != self.size:
+            expected, found = (f"{side} px" for side in (self.size, self.views.size))
+            raise ValueError(f"{config.views}: expected views of {expected} for {config.encoder}, found {found}")
         self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.detector:
-            self.model.start_from_detector(read_state(config.detector, inside="averaged"))
+            self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
         if config.start:
-            self.model.load_state_dict(read_state(config.start, inside="averaged"))
+            fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
         if config.fit_frames:
             share = self.faces.fit_poses(self.views.landmarks)
             log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
@@ -67,6 +73,12 @@ class LifterTask:
             if config.encoder != "vit_b16":
                 raise ValueError(f"--farl: expected --encoder vit_b16, found {config.encoder}")
             load_farl(cast("VisionTransformer", self.model.encoder), config.farl)
+        if config.resnet:
+            from facelift.checkpoints.torchvision import load_torchvision
+
+            if not config.encoder.startswith("resnet"):
+                raise ValueError(f"--resnet: expected --encoder resnet50 or resnet152, found {config.encoder}")
+            load_torchvision(cast("ResNetEncoder", self.model.encoder), config.resnet)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop
@@ -112,15 +124,15 @@ class LifterTask:
         real = len(batch["image"]) - rendered
         target, state = batch["points"], batch["state"]
         frames, views = (
-            Lifted(*(part[:real] for part in predicted)),
-            Lifted(*(part[real:] for part in predicted)),
+            LifterOutput(*(part[:real] for part in predicted)),
+            LifterOutput(*(part[real:] for part in predicted)),
         )
         known = torch.isfinite(batch["landmarks"]).all(-1).float()
         truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
         terms = multi_frame_terms(
             frames,
             target[:real],
-            self._frame_weight(frames.rotation, target[:real], state[:real]),
+            frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device)),
             beta=self.config.beta,
         )
         if self.config.fit_frames:
@@ -128,16 +140,6 @@ class LifterTask:
         terms |= multi_view_terms(views, truth, beta=self.config.beta)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
-
-    def _frame_weight(self, rotation: Tensor, points: Tensor, state: Tensor) -> Float[Tensor, "b n"]:
-        """Labelled points that a person called visible or placed behind an occluder, and of the rest those that face
-        the camera by the predicted pose.
-
-        Paper: the mask alone, its labels come from a detector that guesses hidden points. Here: human states go first,
-        because a labelled state is surer than a predicted normal.
-        """
-        facing = frame_mask(rotation, self.normals.to(rotation.device))
-        return (torch.isfinite(points).all(-1) & (facing | (state != UNKNOWN))).float()
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         crops = [self.faces.crop(key, self.size) for key in self.faces.dev]
@@ -152,6 +154,18 @@ class LifterTask:
         crops += [self._view_sample(view, rng) for view in views]
         points = predict(model, crops)
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
+
+
+def frame_weight(
+    rotation: Float[Tensor, "b 3 3"], points: Float[Tensor, "b n 2"], state: Tensor, normals: Float[Tensor, "n 3"]
+) -> Float[Tensor, "b n"]:
+    """Labelled points that a person called visible or placed behind an occluder, and of the rest those that face the
+    camera by the predicted pose.
+
+    Paper: the mask alone, its labels come from a detector that guesses hidden points. Here: human states go first,
+    because a labelled state is surer than a predicted normal.
+    """
+    return (torch.isfinite(points).all(-1) & (frame_mask(rotation, normals) | (state != UNKNOWN))).float()
 
 
 def _stack(samples: list[Any], name: str) -> Tensor:
@@ -188,7 +202,7 @@ def template(landmarks: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "98 3"
 
 def train_lifter(config: LifterConfig) -> Path:
     """Trains, or goes on; returns the checkpoint."""
-    if config.loop.overfit:
+    if config.loop.overfit:  # rendered views go through it too
         config = replace(config, augmentation=Augmentation(colour=0, occluder=0))
     task = LifterTask(config, data_root(config.data))
     return train(task, config.loop, {"task": "lifter", **asdict(config)})

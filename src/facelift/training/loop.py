@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from facelift.checkpoints.safe_load import fill
 from facelift.training.config import LoopConfig
 from facelift.training.progress import Progress
 from facelift.training.run_folder import RunFolder
@@ -65,13 +66,16 @@ def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
         precision=cast(Any, config.precision),  # Fabric refuses unknown names itself
     )
     fabric.launch()
-    folder = RunFolder(config.run, description, resumable=("steps", "minutes", "threads", "devices"))
+    folder = RunFolder(config.run)
+    if fabric.is_global_zero:
+        folder.claim(description, resumable=("steps", "minutes", "threads", "devices"))
+    fabric.barrier()
     state = _State(fabric, task, config)
     state.restore(folder)
-    stop = _StopRequest()
     deadline = time.monotonic() + config.minutes * 60 if config.minutes else math.inf
     last_checkpoint = time.monotonic()
-    with Progress(config.steps, state.step, config.batch * fabric.world_size) as progress:
+    bar = Progress(config.steps, state.step, config.batch * fabric.world_size)
+    with _StopRequest() as stop, bar as progress:
         for batch in _prefetch(task, state.step, config.steps, fabric):
             losses = state.train_step(batch)
             progress.advance(losses)
@@ -80,7 +84,7 @@ def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
             if time.monotonic() - last_checkpoint > config.checkpoint_minutes * 60:
                 state.save(folder)
                 last_checkpoint = time.monotonic()
-            if stop.requested or time.monotonic() > deadline:
+            if _any_process(fabric, stop.requested or time.monotonic() > deadline):
                 break
     state.save(folder)
     return folder.checkpoint
@@ -146,13 +150,22 @@ class _State:
         saved = folder.load_checkpoint()
         if saved is None:
             return
-        self.model.module.load_state_dict(saved["model"])
-        self.averaged.load_state_dict(saved["averaged"])
+        fill(self.model.module, saved["model"], path=folder.checkpoint)
+        fill(self.averaged, saved["averaged"], path=folder.checkpoint)
         self.optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["torch_rng"])
         self.step = saved["step"]
-        folder.forget_after(self.step)
+        if self.fabric.is_global_zero:
+            folder.forget_after(self.step)
         log.info("resumed %s at step %d", folder.checkpoint, self.step)
+
+
+def _any_process(fabric: Fabric, stop: bool) -> bool:
+    """Whether one of the processes wants to stop: all must leave the loop at the same step."""
+    if fabric.world_size == 1:
+        return stop
+    wanted = fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="sum")
+    return bool(cast(Tensor, wanted) > 0)
 
 
 class _StopRequest:
@@ -160,9 +173,17 @@ class _StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._request)
+                self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, _frame: Any) -> None:
         self.requested = True

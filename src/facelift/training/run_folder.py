@@ -3,7 +3,6 @@
 import csv
 import importlib.metadata
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,23 @@ import cv2
 import numpy as np
 import torch
 
+from facelift.atomic import written_whole
+from facelift.checkpoints.safe_load import read_torch
+
 
 class RunFolder:
-    """config.json, versions.json, metrics.csv, curves.png, pictures/, checkpoint.pt.
+    """config.json, versions.json, metrics.csv, curves.png, pictures/, checkpoint.pt."""
 
-    Raises ValueError if the folder holds a run of other settings than `description`; the settings named in `resumable`
-    (of its `loop`) may differ.
-    """
-
-    def __init__(self, root: Path, description: dict[str, Any], *, resumable: tuple[str, ...] = ()):
+    def __init__(self, root: Path):
         self.root = Path(root)
         self.checkpoint = self.root / "checkpoint.pt"
+
+    def claim(self, description: dict[str, Any], *, resumable: tuple[str, ...] = ()) -> None:
+        """Writes what is run and with what.
+
+        Raises ValueError if the folder holds a run of other settings than `description`; the settings named in
+        `resumable` (of its `loop`) may differ.
+        """
         (self.root / "pictures").mkdir(parents=True, exist_ok=True)
         description = json.loads(json.dumps(description, default=str))
         config = self.root / "config.json"
@@ -34,16 +39,19 @@ class RunFolder:
         _write_text(self.root / "versions.json", json.dumps(_versions(), indent=2))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Writes beside, then renames: a kill at any moment leaves the old or the new checkpoint, whole."""
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        """A kill at any moment leaves the old or the new checkpoint, whole."""
+        with written_whole(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The saved state on the CPU; None in a fresh run."""
+        """The saved state on the CPU; None in a fresh run. Raises ValueError for a file that is none."""
         if not self.checkpoint.exists():
             return None
-        return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = read_torch(self.checkpoint)
+        missing = sorted({"step", "model", "averaged", "optimizer", "torch_rng"} - set(state))
+        if missing:
+            raise ValueError(f"{self.checkpoint}: expected a checkpoint of a training, found none of its {missing}")
+        return state
 
     def record(self, step: int, metrics: dict[str, float], picture: np.ndarray) -> None:
         """Adds a row to metrics.csv and redraws the curves; keeps the picture."""
@@ -66,12 +74,10 @@ class RunFolder:
     def _write_rows(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        partial = self.root / "metrics.partial"
-        with partial.open("w", newline="") as file:
+        with written_whole(self.root / "metrics.csv") as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.root / "metrics.csv")
 
 
 def _fixed(description: dict[str, Any], resumable: tuple[str, ...]) -> dict[str, Any]:
@@ -80,9 +86,8 @@ def _fixed(description: dict[str, Any], resumable: tuple[str, ...]) -> dict[str,
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        partial.write_text(text)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped small lifter, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs: pip install 'facelift[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
-# Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85 min and again 90 min.
+# Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85 min and again 80 min.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
 export OMP_WAIT_POLICY=PASSIVE
@@ -22,15 +22,18 @@ OMP_NUM_THREADS=1 facelift lift --out "$work/lift" --detector "$work/detector.on
 OMP_NUM_THREADS=1 facelift views --lift "$work/lift" --out "$work/views" --views 24 --workers 2
 
 # 5. The lifter: half of each batch rendered views with lifted labels, half real photos with human 2D labels. First as in
-#    the paper; then from there with the pose that the lifted shapes, fitted to each photo's labels, give it.
+#    the paper; then from there with the pose that the lifted shapes, fitted to each photo's labels, give it, and with
+#    factors that let the real photos speak: left alone, renders had twice the gradient of photos (docs/training.md).
 lifter() {
     facelift train lifter --views "$work/views" --labels "$work/labels.npz" \
         --loop.batch 48 --loop.lr 1.2e-3 --loop.warmup 200 --loop.threads 2 \
         --augmentation.roll-deg 12 --augmentation.large-roll 0.04 --augmentation.occluder 0.25 "$@"
 }
 lifter --detector "$work/detector/checkpoint.pt" --loop.run "$work/lifter-paper" --loop.steps 9000 --loop.evaluate-every 400
-lifter --start "$work/lifter-paper/checkpoint.pt" --fit-frames --beta 0.5 \
-    --loop.run "$work/lifter" --loop.steps 9500 --loop.evaluate-every 500
+lifter --start "$work/lifter-paper/checkpoint.pt" --fit-frames --beta 0.5 --real-share 0.6 \
+    --weights.frames-2d 3 --weights.frames-rotation 4 --weights.frames-hidden 10 \
+    --weights.points-2d 0.5 --weights.rotation 1.5 --weights.translation 20 \
+    --loop.run "$work/lifter" --loop.steps 7800 --loop.evaluate-every 400
 
 facelift export --run "$work/lifter" --out "$work/facelift-small.onnx" --name facelift-small \
     --card src/facelift/weights/facelift-small.md

@@ -44,9 +44,9 @@ class DAD3DHeads:
     """Heads with FLAME vertices in the model's own frame: x to the subject's left, y up, z out of the face.
 
     The mesh's unit is unknown. `face.points` are all vertices in px (scheme "flame5023"), or those of `landmarks`
-    (vertex indices) under the name `scheme`; their states are unknown. `face.rotation` is diag(1, -1, -1) MV[:3, :3],
-    the truth of the set's pose error.
-    `face.box` is the set's head box, not a face box. `face.attributes` has `ATTRIBUTES` where the split has them.
+    (vertex indices) under the name `scheme`, `face.points_3d` the same in the mesh; their states are unknown.
+    `face.rotation` is diag(1, -1, -1) MV[:3, :3], the truth of the set's pose error. `face.box` is the set's head box,
+    not a face box. `face.attributes` has `ATTRIBUTES` where the split has them.
     """
 
     def __init__(
@@ -82,9 +82,8 @@ class DAD3DHeads:
         annotation = _read_annotation(path)
         mesh = Mesh(annotation["vertices"], landmarks=self._landmarks, unit="unknown")
         camera = _camera(annotation, picture_wh(picture)[1], path)
-        points = camera.project(mesh.vertices)
-        if self._landmarks is not None:
-            points = points[self._landmarks]
+        points_3d = mesh.vertices if self._landmarks is None else mesh.vertices[self._landmarks]
+        points = camera.project(points_3d)
         x, y, width, height = (float(value) for value in item["bbox"])
         face = FaceSample(
             name,
@@ -93,6 +92,7 @@ class DAD3DHeads:
             points,
             np.full(len(points), UNKNOWN, np.int8),
             self._scheme,
+            points_3d=points_3d,
             rotation=camera.R,
             identity=name,
             attributes=_attributes(item.get("attributes") or {}),
@@ -149,9 +149,10 @@ def _camera(annotation: dict[str, np.ndarray], height: int, path: Path) -> Camer
     if not np.allclose(R @ R.T, np.eye(3), atol=1e-2) or np.linalg.det(R) < 0:
         raise ValueError(f"{path}: expected a rotation in model_view_matrix, found {view[:3, :3].tolist()}")
     last = projection[3] / (-projection[3, 2] or 1.0)
-    if not np.allclose(last, [0, 0, -1, 0], atol=1e-6) or not np.allclose(projection[:2, 3], 0, atol=1e-6):
+    zeros = [*projection[:2, 3], *projection[2, :2]]
+    if not np.allclose(last, [0, 0, -1, 0], atol=1e-6) or not np.allclose(zeros, 0, atol=1e-6):
         raise ValueError(
-            f"{path}: expected a perspective projection_matrix (last row 0 0 -1 0, last column 0 in the first two), "
+            f"{path}: expected a perspective projection_matrix by rows (* * * 0, * * * 0, 0 0 * *, 0 0 -1 0), "
             f"found {projection.tolist()}"
         )
     p = projection / -projection[3, 2]

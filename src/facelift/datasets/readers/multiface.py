@@ -68,9 +68,9 @@ class Multiface:
 
     The mesh is in the head-stabilised frame, mm (its axes are the set's own, not canonical). `camera` and
     `face.rotation` are of that frame: R_c R_f and R_c t_f + t_c. `face.points` are all vertices in px (scheme
-    "multiface7306"), or those of `landmarks` (vertex indices) under the name `scheme`; `face.box` is their tight box.
-    `face.attributes`: sequence, camera, frame; `face.identity`: the entity. Raises FileNotFoundError where no entity
-    holds any of the sequences.
+    "multiface7306"), or those of `landmarks` (vertex indices) under the name `scheme`, `face.points_3d` the same in the
+    mesh; `face.box` is their tight box. `face.attributes`: sequence, camera, frame; `face.identity`: the entity. Raises
+    FileNotFoundError where no entity holds any of the sequences.
     """
 
     def __init__(
@@ -118,9 +118,8 @@ class Multiface:
         mesh = Mesh(read_vertices(view.mesh_file(".bin")), self._faces(view), self._landmarks)
         R, t = read_transform(view.mesh_file("_transform.txt"))
         camera = self._cameras[view.entity][view.camera].of_moved(R, t)
-        points = camera.project(mesh.vertices)
-        if self._landmarks is not None:
-            points = points[self._landmarks]
+        points_3d = mesh.vertices if self._landmarks is None else mesh.vertices[self._landmarks]
+        points = camera.project(points_3d)
         face = FaceSample(
             f"{view.entity.name}/{view.sequence}/{view.camera}/{view.frame}",
             partial(_read_picture, view.picture),
@@ -128,6 +127,7 @@ class Multiface:
             points,
             np.full(len(points), UNKNOWN, np.int8),
             self._scheme,
+            points_3d=points_3d,
             rotation=camera.R,
             identity=view.entity.name,
             attributes={"sequence": view.sequence, "camera": view.camera, "frame": view.frame},

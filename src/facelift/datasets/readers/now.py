@@ -147,7 +147,16 @@ class _Numbers(pickle.Unpickler):
             return (np.empty(0) if name == "_reconstruct" else np.float64(0)).__reduce__()[0]  # type: ignore[index]
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
+        if (module, name) == ("_codecs", "encode"):
+            return _bytes_of_text
         raise pickle.UnpicklingError(f"a call of {module}.{name}")
+
+
+def _bytes_of_text(text: str, encoding: str) -> bytes:
+    """How protocol 2 of Python 3 stores bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes as text in {encoding}")
+    return text.encode("latin1")
 
 
 def _read_pickled_array(stream: BinaryIO) -> Any:

@@ -44,7 +44,7 @@ def read_frame(path: Path, index: int) -> UInt8[np.ndarray, "h w 3"]:
     """
     capture = _open(path)
     try:
-        if not (capture.set(cv2.CAP_PROP_POS_FRAMES, index) and capture.get(cv2.CAP_PROP_POS_FRAMES) == index):
+        if not _seek(capture, index):
             capture.release()
             capture = _open(path)
             _skip(capture, path, index)
@@ -55,6 +55,11 @@ def read_frame(path: Path, index: int) -> UInt8[np.ndarray, "h w 3"]:
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
+
+
+def _seek(capture: cv2.VideoCapture, index: int) -> bool:
+    """Whether the next frame read is now frame `index`."""
+    return capture.set(cv2.CAP_PROP_POS_FRAMES, index) and capture.get(cv2.CAP_PROP_POS_FRAMES) == index
 
 
 def _skip(capture: cv2.VideoCapture, path: Path, count: int) -> None:

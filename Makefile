@@ -22,7 +22,8 @@ lint: $(VENV)/test
 $(VENV)/core: pyproject.toml requirements/mediapipe.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/mediapipe.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/mediapipe.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mediapipe==0.10.21
 	touch $@
 
 # Everything that learns, and the tools of the tests. torch first and pinned: its CPU build.

@@ -24,8 +24,8 @@ GIVEN = {
 
 
 def projection():
-    """An OpenGL frustum (off its axis, unequal focal lengths) followed by the viewport: pixels from below."""
-    frustum = np.array([[4.0, 0, 0.2, 0], [0, 5.0, -0.1, 0], [0, 0, -1.02, -2.02], [0, 0, -1, 0]])
+    """An OpenGL frustum (off its axis, skewed, unequal focal lengths) followed by the viewport: pixels from below."""
+    frustum = np.array([[4.0, 0.3, 0.2, 0], [-0.2, 5.0, -0.1, 0], [0, 0, -1.02, -2.02], [0, 0, -1, 0]])
     viewport = np.array([[WIDTH / 2, 0, 0, WIDTH / 2], [0, HEIGHT / 2, 0, HEIGHT / 2], [0, 0, 0.5, 0.5], [0, 0, 0, 1]])
     return viewport @ frustum
 

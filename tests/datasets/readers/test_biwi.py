@@ -63,9 +63,7 @@ def test_angles_are_those_of_the_papers(data, rotations):
 
 def test_signs_on_the_released_sample():
     """The first pose of recording 12, as the set's description prints it: the nose points to the image's left."""
-    R = np.array(
-        [[0.980639, 0.109899, 0.162077], [-0.11023, 0.993882, -0.00697376], [-0.161851, -0.011027, 0.986754]]
-    )
+    R = np.array([[0.980639, 0.109899, 0.162077], [-0.11023, 0.993882, -0.00697376], [-0.161851, -0.011027, 0.986754]])
     pitch, yaw, roll = euler_deg(R @ np.diag([1.0, -1, -1]), AFLW2000)
     np.testing.assert_allclose([pitch, yaw, roll], [-0.405, 9.328, -6.394], atol=2e-3)
     nose = R @ [0, 0, -1]
@@ -94,8 +92,15 @@ def test_missing_parts_are_named(data, tmp_path, rotations):
     with pytest.raises(FileNotFoundError, match=r"frame_00004_pose\.txt: expected the pose .*, found 5 of 6"):
         Biwi(tmp_path)
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"recordings NN with rgb\.cal, found none"):
+    with pytest.raises(FileNotFoundError, match=r"recordings 01 \.\. 24, found none of them"):
         Biwi(tmp_path / "none")
+    assert len(data.missing) == 22 and not {"07", "22"} & set(data.missing)
+    (tmp_path / "09").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"09.rgb\.cal: expected the colour camera .*, found 2 of 3"):
+        Biwi(tmp_path)
+    (tmp_path / "09" / "rgb.cal").write_text((tmp_path / "07" / "rgb.cal").read_text())
+    with pytest.raises(FileNotFoundError, match=r"09: expected pictures frame_NNNNN_rgb\.png, found none"):
+        Biwi(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"recordings 01 \.\. 24, found nothing"):
         Biwi(tmp_path / "nowhere")
 
@@ -114,6 +119,12 @@ def test_files_that_are_not_the_format_are_refused(data, tmp_path):
             data[0]
         assert "frame_00003_pose.txt" in str(error.value)
     calibration = tmp_path / "07" / "rgb.cal"
-    calibration.write_text(rows(K))
-    with pytest.raises(ValueError, match="a calibration"):
-        read_calibration(calibration)
+    good = calibration.read_text()
+    for text, message in (
+        (rows(K), "a calibration"),
+        (good.replace(rows(R_C), rows(2 * R_C)), "rgb.cal: expected a rotation in rows 5 to 7"),
+        (good.replace(rows(K), rows(K * 2)), "rgb.cal: expected K .* found .*2.0"),
+    ):
+        calibration.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_calibration(calibration)

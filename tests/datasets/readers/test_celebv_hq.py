@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from facelift.crops import box_of_crop, crop_transform
+from facelift.datasets.readers import celebv_hq
 from facelift.datasets.readers.celebv_hq import CelebVHQ, clip_square
+from facelift.datasets.readers.videos import VideoInfo
 
 WIDTH, HEIGHT, FPS = 200, 100, 10
 BOX = {"top": 0.2, "bottom": 0.8, "left": 0.4, "right": 0.75}
@@ -71,8 +73,27 @@ def test_processed_clips_give_the_same_faces(root):
     np.testing.assert_allclose(grey, [25, 35], atol=0.6)
     np.testing.assert_allclose(data[0].box, box_of_crop(np.array([0.0, 0, 64, 64])))
     assert data[-1].name == "M2Ohb0FAaJU_1/1"
+    # processed goes before raw
+    write_video(root / "raw" / "M2Ohb0FAaJU.avi", 0, 50)
+    assert CelebVHQ(root)[0].image.shape == (64, 64, 3)
     with pytest.raises(IndexError):
         data[2]
+
+
+def test_folders_as_the_script_leaves_them(root):
+    """It makes processed and, as released, leaves it empty."""
+    inner = root / "downloaded_celebvhq"
+    (inner / "processed").mkdir(parents=True)
+    write_video(inner / "raw" / "M2Ohb0FAaJU.avi", 0, 50)
+    data = CelebVHQ(root)
+    assert data[0].image.shape == (HEIGHT, WIDTH, 3) and data.missing == ["gone_0"]
+
+
+def test_a_video_without_a_length_is_refused(root, monkeypatch):
+    write_video(root / "raw" / "M2Ohb0FAaJU.avi", 0, 2)
+    monkeypatch.setattr(celebv_hq, "video_info", lambda path: VideoInfo(0, FPS, WIDTH, HEIGHT))
+    with pytest.raises(ValueError, match=r"M2Ohb0FAaJU\.avi: expected a video that tells its length"):
+        CelebVHQ(root)[0]
 
 
 def test_missing_parts_are_named(root):

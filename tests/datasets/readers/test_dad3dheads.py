@@ -116,7 +116,7 @@ def test_box_attributes_and_picture(root):
     assert face.attributes.keys() == ATTRIBUTES.keys()
     assert all(face.attributes[key] in values for key, values in ATTRIBUTES.items())
     assert face.attributes["expression"] == "true" and face.attributes["occlusions"] == "false"
-    assert data[1].face.attributes == {}
+    assert data[1].face.attributes == {} and data.unlabelled == dict.fromkeys(ATTRIBUTES, 1)
     assert face.image.shape == (HEIGHT, WIDTH, 3) and face.image[6, 25].tolist() == [255, 0, 0]
 
 
@@ -127,6 +127,27 @@ def test_landmarks_are_a_choice_of_vertices(root):
     assert face.scheme == "mine"
     np.testing.assert_array_equal(face.points, everything.face.points[chosen])
     np.testing.assert_array_equal(face.points_3d, everything.mesh.vertices[chosen])
+
+
+def test_landmarks_may_be_weights_of_vertices(root):
+    """As the set's own 68: inside of triangles."""
+    weights = np.zeros((1, 5023))
+    weights[0, [30, 31, 4000]] = 0.2, 0.7, 0.1
+    sample = DAD3DHeads(root, landmarks=weights, scheme="mine")[0]
+    v = sample.mesh.vertices
+    point = 0.2 * v[30] + 0.7 * v[31] + 0.1 * v[4000]
+    np.testing.assert_allclose(sample.face.points_3d, [point], atol=1e-12)
+    np.testing.assert_allclose(sample.face.points, sample.camera.project(point[None]), atol=1e-9)
+    with pytest.raises(ValueError, match="expected weights of 5023 vertices"):
+        DAD3DHeads(root, landmarks=weights[:, 1:])[0]
+
+
+def test_spellings_of_one_category_are_one(tmp_path, rng):
+    given = {"age": "Middle Aged", "standard_light": "True", "occlusions": None, "annotator": 7}
+    write_item(write_split(tmp_path, [item("a", attributes=given)]), "a", rng)
+    data = DAD3DHeads(tmp_path)
+    assert data[0].face.attributes == {"age": "middle_aged", "standard light": "true"}
+    assert data.unlabelled["occlusions"] == 1 and data.unlabelled["age"] == 0
 
 
 def test_missing_files_are_named(root):
@@ -152,6 +173,8 @@ def test_test_split_comes_without_annotations(root):
     [
         ({"vertices": [[0, 0, 0]]}, r"vertices of shape \(5023, 3\), found \(1, 3\)"),
         ({"vertices": "none"}, "vertices"),
+        ({"vertices": [[0, 0, float("nan")]] * 5023}, "vertices of finite numbers, found 5023 that are not"),
+        ({"projection_matrix": [[float("inf")] * 4] * 4}, "projection_matrix of finite numbers"),
         ({"model_view_matrix": model_view().T.tolist()}, "by rows, its last 0 0 0 1"),
         ({"model_view_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "a rotation in model_view_matrix"),
         ({"projection_matrix": np.eye(4).tolist()}, "perspective projection_matrix"),
@@ -166,6 +189,15 @@ def test_annotations_that_are_not_the_format_are_refused(tmp_path, rng, change, 
     assert "a.json" in str(error.value)
 
 
+def test_annotations_without_keys_are_refused(tmp_path, rng):
+    folder = write_split(tmp_path, [item("a")])
+    write_item(folder, "a", rng)
+    for text, message in (("[1, [2]]", "with keys, found list"), ("{}", "expected 'vertices', found"), ("{", "JSON")):
+        (folder / "annotations" / "a.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"a\.json: .*{message}"):
+            DAD3DHeads(tmp_path)[0]
+
+
 @pytest.mark.parametrize(
     ("items", "message"),
     [
@@ -173,6 +205,10 @@ def test_annotations_that_are_not_the_format_are_refused(tmp_path, rng, change, 
         ([{"item_id": "a"}], "item_id and bbox in item 0"),
         ([item("a", bbox=[1, 2, 0, 4])], "with w, h > 0"),
         ([item("a", bbox=None)], r"bbox \[x, y, w, h\] of a"),
+        ([item("a", bbox=[float("nan"), 2, 3, 4])], r"bbox \[x, y, w, h\] of a"),
+        ([item(7)], "item_id of item 0 as text, found 7"),
+        ([item("a", attributes={"pose": "left"})], r"val\.json: expected pose of a in .*'atypical'.*, found 'left'"),
+        ([item("a", attributes=["hq"])], "attributes of a by name, found list"),
         ([item("a"), item("a")], "a twice"),
     ],
 )

@@ -121,7 +121,7 @@ def test_what_is_no_multiface_is_refused(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="found none in frame_list"):
         Multiface(root, sequences=("E099",))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="m--DATE--0000--ID--GHS, found none"):
+    with pytest.raises(FileNotFoundError, match="m--DATE--TIME--ID--GHS, found none"):
         Multiface(tmp_path / "empty")
     with pytest.raises(ValueError, match="every: expected at least 1"):
         Multiface(root, every=0)
@@ -129,6 +129,36 @@ def test_what_is_no_multiface_is_refused(root, tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"000102\.bin: expected 7306 x 3 float32 \(87672 bytes\), found 87668"):
         Multiface(root)[0]
+    vertices = np.zeros((7306, 3), np.float32)
+    vertices[[5, 90], 1] = np.nan, np.inf
+    vertices.tofile(path)
+    with pytest.raises(ValueError, match=r"000102\.bin: expected finite vertices, found 2 that are not"):
+        Multiface(root)[0]
+    moved = path.with_name("000102_transform.txt")
+    vertices[:] = 0
+    vertices.tofile(path)
+    moved.write_text(rows(2 * np.eye(3, 4)))
+    with pytest.raises(ValueError, match=r"000102_transform\.txt: expected a rotation in a head pose"):
+        Multiface(root)[0]
+
+
+def test_sequences_that_an_entity_lacks_are_listed(root):
+    data = Multiface(root)
+    assert data.missing_sequences == [f"{ENTITY}/{sequence}" for sequence in SEQUENCES[1:]]
+    assert Multiface(root, sequences=("E002_Swallow", SEQUENCES[0])).missing_sequences == []
+
+
+def test_landmarks_may_be_weights_of_vertices(root):
+    weights = np.zeros((2, 7306))
+    weights[0, [4, 70, 600]] = 0.5, 0.3, 0.2
+    weights[1, 12] = 1
+    sample, everything = Multiface(root, landmarks=weights, scheme="two")[0], Multiface(root)[0].mesh.vertices
+    mean = 0.5 * everything[4] + 0.3 * everything[70] + 0.2 * everything[600]
+    np.testing.assert_allclose(sample.face.points_3d, [mean, everything[12]], atol=1e-12)
+    np.testing.assert_allclose(sample.face.points, sample.camera.project(np.stack([mean, everything[12]])), atol=1e-9)
+    assert sample.mesh.landmarks is None
+    with pytest.raises(ValueError, match=r"landmarks: expected weights of 7306 vertices with sums 1, found .* 2\.\.2"):
+        Multiface(root, landmarks=2 * weights)[0]
 
 
 def test_krt_with_another_shape_is_refused(tmp_path):
@@ -139,6 +169,8 @@ def test_krt_with_another_shape_is_refused(tmp_path):
         (good + "\n" + good, "camera '400002': expected, once"),
         (good.replace("0 0 0 0 0\n", ""), "rows of 3 3 3 5 4 4 4 numbers, found"),
         (good.replace("0 0 0 0 0\n", "0 0 0 0 x\n"), "expected numbers and a K, found.*x"),
+        (good.replace("0 0 0 0 0\n", "0 0 0 0 nan\n"), "expected numbers and a K, found: NaN"),
+        (good.replace(rows(np.eye(3, 4)), rows(3 * np.eye(3, 4))), r"a rotation in \[R\|t\] of camera '400002'"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):

@@ -92,6 +92,9 @@ def test_missing_parts_are_named(written):
     scan.rename(scan.with_suffix(".ply"))
     with pytest.raises(FileNotFoundError, match=r"expected one file \*\.obj, found 0"):
         NoW(root)
+    (root / "imagepathsvalidation.txt").write_text(f"{SUBJECT}/{PHOTOS[1]}.jpg\n" * 2)
+    with pytest.raises(ValueError, match=rf"every photo once, found {SUBJECT}/{PHOTOS[1]}\.jpg again"):
+        NoW(root)
     (root / "imagepathsvalidation.txt").write_text("a/b.jpg\n")
     with pytest.raises(ValueError, match=r"lines SUBJECT/CHALLENGE/IMG\.jpg, found 'a/b\.jpg'"):
         NoW(root)

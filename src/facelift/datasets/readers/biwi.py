@@ -18,19 +18,22 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.datasets.readers.cameras import Camera
-from facelift.datasets.readers.official_layout import number_rows, require_files, require_folder
+from facelift.datasets.readers.official_layout import number_rows, require_files, require_folder, require_rotation
 from facelift.datasets.readers.picture_files import read_picture
 from facelift.datasets.sample import FaceSample
 from facelift.geometry.euler import AFLW2000, FRONTAL, euler_deg
 
 TWICE = {"15": "03", "18": "05", "21": "02", "22": "07"}
 """Recordings of somebody who is in an earlier one: 20 people in 24 recordings."""
+RECORDINGS = tuple(f"{recording:02d}" for recording in range(1, 25))
 HEAD_MM = 200.0
 """Side of the square at the head's depth that stands for a face box; this project's choice, the set has none."""
 
 
 class Biwi:
-    """Every `every`-th frame of each recording. No landmarks (scheme "none").
+    """Every `every`-th frame of each recording; `missing` lists the recordings that are not there.
+
+    No landmarks (scheme "none").
 
     `rotation` is cam_from_head, the head's axes as in the canonical frame, the camera's those of the depth camera, as
     the papers score it; `attributes`: pitch, yaw, roll in degrees, AFLW2000-3D's convention. `box` is a square of 200
@@ -43,15 +46,18 @@ class Biwi:
             raise ValueError(f"every: expected at least 1, found {every}")
         self.name = "biwi"
         root = require_folder(Path(root), "the folder of BIWI's recordings 01 .. 24")
-        recordings = sorted(path.parent for path in root.glob("*/rgb.cal"))
+        recordings = [root / name for name in RECORDINGS if (root / name).is_dir()]
         if not recordings:
-            raise FileNotFoundError(f"{root}: expected recordings NN with rgb.cal, found none")
+            raise FileNotFoundError(f"{root}: expected recordings 01 .. 24, found none of them")
+        self.missing = [name for name in RECORDINGS if not (root / name).is_dir()]
+        require_files((recording / "rgb.cal" for recording in recordings), "the colour camera of every recording")
         self._cameras = {recording: read_calibration(recording / "rgb.cal") for recording in recordings}
         self._pictures = [
             picture for recording in recordings for picture in sorted(recording.glob("frame_*_rgb.png"))[::every]
         ]
-        if not self._pictures:
-            raise FileNotFoundError(f"{root}: expected pictures NN/frame_NNNNN_rgb.png, found none")
+        empty = set(recordings) - {picture.parent for picture in self._pictures}
+        if empty:
+            raise FileNotFoundError(f"{min(empty)}: expected pictures frame_NNNNN_rgb.png, found none")
         require_files((_pose_file(picture) for picture in self._pictures), "the pose of every frame")
 
     def __len__(self) -> int:
@@ -92,16 +98,16 @@ class Biwi:
 def read_pose(path: Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
     """(rotation of the head, its centre in mm), OpenCV axes of the depth camera. Raises ValueError for no rotation."""
     rows = number_rows(path, [3, 3, 3, 3], "a pose (three rows R, one row T)")
-    R = np.stack(rows[:3])
-    if not np.allclose(R @ R.T, np.eye(3), atol=1e-2) or np.linalg.det(R) < 0:
-        raise ValueError(f"{path}: expected a rotation in the first three rows, found {R.tolist()}")
-    return R, rows[3]
+    return require_rotation(np.stack(rows[:3]), path, "the first three rows"), rows[3]
 
 
 def read_calibration(path: Path) -> Camera:
     """The colour camera; its world is the depth camera's frame, mm."""
     rows = number_rows(path, [3, 3, 3, 4, 3, 3, 3, 3, 2], "a calibration (K, distortion, R, T, size)")
-    return Camera(np.stack(rows[:3]), np.stack(rows[4:7]), rows[7], np.append(rows[3], 0.0))
+    K, R = np.stack(rows[:3]), require_rotation(np.stack(rows[4:7]), path, "rows 5 to 7")
+    if not np.array_equal(K[2], [0, 0, 1]):
+        raise ValueError(f"{path}: expected K in the first three rows, its last 0 0 1, found {K[2].tolist()}")
+    return Camera(K, R, rows[7], np.append(rows[3], 0.0))
 
 
 def _pose_file(picture: Path) -> Path:

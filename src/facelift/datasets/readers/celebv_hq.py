@@ -2,9 +2,13 @@
 
 Layout, as the release's download script leaves it:
 
-    celebvhq_info.json          {clips: {ID: {ytb_id, duration {start_sec, end_sec}, bbox {top, bottom, left, right}}}}
-    processed/ID.mp4            the clip, cut to a square
-    raw/YTB_ID.mp4              or the whole video, from which this reader cuts the same square
+    celebvhq_info.json                          {clips: {ID: {ytb_id, duration {start_sec, end_sec},
+                                                 bbox {top, bottom, left, right}, ...}}}
+    downloaded_celebvhq/processed/ID.mp4        the clip, cut to a square
+    downloaded_celebvhq/raw/YTB_ID.mp4          or the whole video, from which this reader cuts the same square
+
+The two folders may also lie beside the .json. The script makes both and, as released, fills raw alone; a folder
+processed without videos is passed over.
 
 The bbox is in 0..1 of the whole video's height and width and shows head and hair. The script widens it by 0.02 of the
 video on every side and takes the middle square of its smaller side; that square is the crop of the face here, so `box`
@@ -42,11 +46,8 @@ class CelebVHQ:
         self.name = "celebv_hq"
         self._frames = frames
         clips = _read_clips(Path(root) / "celebvhq_info.json")
-        self._processed = (Path(root) / "processed").is_dir()
-        folder = Path(root) / ("processed" if self._processed else "raw")
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{root}: expected a folder processed (ID.mp4) or raw (YTB_ID.mp4), found neither")
-        files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+        folder, files = _videos(Path(root))
+        self._processed = folder.name == "processed"
         stem = {name: name if self._processed else clip["ytb_id"] for name, clip in clips.items()}
         self._clips = [(name, clips[name], files[stem[name]]) for name in clips if stem[name] in files]
         self.missing = [name for name in clips if stem[name] not in files]
@@ -60,6 +61,8 @@ class CelebVHQ:
         clip_index, part = divmod(range(len(self))[index], self._frames)
         name, clip, path = self._clips[clip_index]
         info = video_info(path)
+        if not info.fps > 0 or not info.frames > 0:
+            raise ValueError(f"{path}: expected a video that tells its length and rate, found {info}")
         share = (part + 0.5) / self._frames
         if self._processed:
             frame = int(share * info.frames)
@@ -87,6 +90,18 @@ def clip_square(bbox: Float[np.ndarray, "4"], width: int, height: int) -> Float[
     half = min(bottom - top, right - left) // 2
     middle = np.array([(left + right) / 2, (top + bottom) / 2])
     return np.concatenate([middle - half, middle + half])
+
+
+def _videos(root: Path) -> tuple[Path, dict[str, Path]]:
+    """The folder processed, or raw where that has no videos; its videos by name."""
+    inner = root / "downloaded_celebvhq"
+    found: dict[Path, dict[str, Path]] = {}
+    for folder in ((inner if inner.is_dir() else root) / name for name in ("processed", "raw")):
+        if folder.is_dir():
+            found[folder] = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    if not found:
+        raise FileNotFoundError(f"{root}: expected a folder processed (ID.mp4) or raw (YTB_ID.mp4), found neither")
+    return next(((folder, files) for folder, files in found.items() if files), next(iter(found.items())))
 
 
 def _read_clips(path: Path) -> dict[str, dict[str, Any]]:

@@ -68,6 +68,28 @@ def _same(mesh: Mesh) -> Mesh:
     return mesh
 
 
+def points_on(
+    vertices: Float[np.ndarray, "v 3"], landmarks: Int[np.ndarray, "l"] | Float[np.ndarray, "l w"] | None
+) -> Float[np.ndarray, "_ 3"]:
+    """The chosen points of a mesh: vertices by index, means of vertices by weights (rows of an embedding, barycentric
+    coordinates for instance), or all vertices. Raises ValueError for weights of another mesh."""
+    if landmarks is None:
+        return vertices
+    if landmarks.ndim == 1:
+        return vertices[landmarks]
+    if landmarks.shape[1] != len(vertices) or not np.allclose(landmarks.sum(1), 1):
+        raise ValueError(
+            f"landmarks: expected weights of {len(vertices)} vertices with sums 1, found an array {landmarks.shape} "
+            f"with sums {landmarks.sum(1).min():.4g}..{landmarks.sum(1).max():.4g}"
+        )
+    return landmarks @ vertices
+
+
+def vertex_indices(landmarks: Int[np.ndarray, "l"] | Float[np.ndarray, "l w"] | None) -> Int[np.ndarray, "l"] | None:
+    """`landmarks` of `points_on` where they are vertices; None otherwise."""
+    return landmarks if landmarks is not None and landmarks.ndim == 1 else None
+
+
 def tight_box(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4"]:
     """x0 y0 x1 y1 of the finite points; NaN where there are none."""
     finite = points[np.isfinite(points).all(-1)]

@@ -2,18 +2,21 @@
 
 Layout of one entity, as the release has it:
 
-    m--DATE--0000--ID--GHS/frame_list.txt                        lines "SEGMENT FRAME"
-    m--DATE--0000--ID--GHS/KRT                                   per camera: name, 3 rows K, distortion, 3 rows [R|t]
-    m--DATE--0000--ID--GHS/images/SEGMENT/CAMERA/FRAME.png       2048 high, 1334 wide
-    m--DATE--0000--ID--GHS/tracked_mesh/SEGMENT/FRAME.obj, FRAME.bin (float32 7306 x 3), FRAME_transform.txt (3 x 4)
+    m--DATE--TIME--ID--GHS/frame_list.txt                        lines "SEGMENT FRAME"
+    m--DATE--TIME--ID--GHS/KRT                                   per camera: name, 3 rows K, distortion, 3 rows [R|t]
+    m--DATE--TIME--ID--GHS/images/SEGMENT/CAMERA/FRAME.png       2048 high, 1334 wide
+    m--DATE--TIME--ID--GHS/tracked_mesh/SEGMENT/FRAME.obj, FRAME.bin (float32 7306 x 3), FRAME_transform.txt (3 x 4)
 
 Traps: the vertices of the .bin are head-stabilised and need the transform (x_world = R_f v + t_f); the .obj is read for
 its faces alone, as the release's own code does. Frame names are no positions: released frames are 3 apart, and
-frame_list.txt is not in their order. Its renderer counts pixels from the picture's edge, as this project does.
+frame_list.txt is not in their order. Its renderer counts pixels from the picture's edge, as this project does, and
+leaves out the distortion, which this reader applies where KRT has one.
 
 FaceLift's protocol: six sequences, six cameras left out, every 15th frame. Not known: whether "every 15th" counts
 released frames (as here, after sorting) or recorded ones (`every=5` then), and which box it takes. Lengths are in mm,
-as users of the set report; the authors do not say.
+as users of the set report; the authors do not say. Entities recorded by script V2 (some 160 cameras) have none of the
+six by name: the authors call their "EXP neutral peak" the same as the first, "EXP eyes closed mouth open peak" as the
+second.
 """
 
 from dataclasses import dataclass
@@ -24,8 +27,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from facelift.datasets.readers.cameras import Camera
-from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, tight_box
-from facelift.datasets.readers.official_layout import number_rows, require_file, require_files, require_folder
+from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, points_on, tight_box, vertex_indices
+from facelift.datasets.readers.official_layout import (
+    number_rows,
+    require_file,
+    require_files,
+    require_folder,
+    require_rotation,
+)
 from facelift.datasets.readers.picture_files import read_picture
 from facelift.datasets.readers.wavefront import read_obj
 from facelift.datasets.sample import UNKNOWN, FaceSample
@@ -64,13 +73,14 @@ class View:
 
 
 class Multiface:
-    """All views of the sequences; `missing` lists the pictures that the release left out.
+    """All views of the sequences; `missing` lists the pictures that the release left out, `missing_sequences` as
+    ENTITY/SEQUENCE those of which an entity's frame_list.txt has no frame.
 
     The mesh is in the head-stabilised frame, mm (its axes are the set's own, not canonical). `camera` and
     `face.rotation` are of that frame: R_c R_f and R_c t_f + t_c. `face.points` are all vertices in px (scheme
-    "multiface7306"), or those of `landmarks` (vertex indices) under the name `scheme`, `face.points_3d` the same in the
-    mesh; `face.box` is their tight box. `face.attributes`: sequence, camera, frame; `face.identity`: the entity. Raises
-    FileNotFoundError where no entity holds any of the sequences.
+    "multiface7306"), or those of `landmarks` (vertex indices, or weights of the vertices) under the name `scheme`,
+    `face.points_3d` the same in the mesh; `face.box` is their tight box. `face.attributes`: sequence, camera, frame;
+    `face.identity`: the entity. Raises FileNotFoundError where no entity holds any of the sequences.
     """
 
     def __init__(
@@ -80,22 +90,29 @@ class Multiface:
         sequences: tuple[str, ...] = SEQUENCES,
         excluded_cameras: tuple[str, ...] = EXCLUDED_CAMERAS,
         every: int = 15,
-        landmarks: Int[np.ndarray, "l"] | None = None,
+        landmarks: Int[np.ndarray, "l"] | Float[np.ndarray, "l v"] | None = None,
         scheme: str = "multiface7306",
     ):
         if every < 1:
             raise ValueError(f"every: expected at least 1, found {every}")
         self.name = "multiface"
         self._landmarks, self._scheme = landmarks, scheme
-        root = require_folder(Path(root), "an entity m--DATE--0000--ID--GHS of Multiface or a folder of them")
+        root = require_folder(Path(root), "an entity m--DATE--TIME--ID--GHS of Multiface or a folder of them")
         entities = [root] if (root / "KRT").is_file() else sorted(root.glob("m--*--GHS"))
         if not entities:
-            raise FileNotFoundError(f"{root}: expected folders m--DATE--0000--ID--GHS, found none")
+            raise FileNotFoundError(f"{root}: expected folders m--DATE--TIME--ID--GHS, found none")
         self._cameras = {entity: read_krt(entity / "KRT") for entity in entities}
+        listed = {entity: _frames(entity, sequences) for entity in entities}
+        self.missing_sequences = [
+            f"{entity.name}/{sequence}"
+            for entity, frames in listed.items()
+            for sequence in sequences
+            if sequence not in frames
+        ]
         expected = [
             View(entity, sequence, frame, camera)
             for entity in entities
-            for sequence, frames in _frames(entity, sequences).items()
+            for sequence, frames in listed[entity].items()
             for frame in frames[::every]
             for camera in self._cameras[entity]
             if camera not in excluded_cameras
@@ -115,10 +132,10 @@ class Multiface:
 
     def __getitem__(self, index: int) -> MeshSample:
         view = self._views[index]
-        mesh = Mesh(read_vertices(view.mesh_file(".bin")), self._faces(view), self._landmarks)
+        mesh = Mesh(read_vertices(view.mesh_file(".bin")), self._faces(view), vertex_indices(self._landmarks))
         R, t = read_transform(view.mesh_file("_transform.txt"))
         camera = self._cameras[view.entity][view.camera].of_moved(R, t)
-        points_3d = mesh.vertices if self._landmarks is None else mesh.vertices[self._landmarks]
+        points_3d = points_on(mesh.vertices, self._landmarks)
         points = camera.project(points_3d)
         face = FaceSample(
             f"{view.entity.name}/{view.sequence}/{view.camera}/{view.frame}",
@@ -150,32 +167,37 @@ def read_krt(path: Path) -> dict[str, Camera]:
         block = lines[first : first + 8]
         name, widths = " ".join(block[0]), [len(row) for row in block[1:]]
         if widths != [3, 3, 3, 5, 4, 4, 4] or name in cameras:
-            raise ValueError(
-                f"{path}, camera {name!r}: expected, once, rows of 3 3 3 5 4 4 4 numbers, found {widths}"
-            )
+            raise ValueError(f"{path}, camera {name!r}: expected, once, rows of 3 3 3 5 4 4 4 numbers, found {widths}")
         try:
             rows = [np.array(row, np.float64) for row in block[1:]]
+            if not all(np.isfinite(row).all() for row in rows):
+                raise ValueError("NaN or infinity")
             pose = np.stack(rows[4:])
             cameras[name] = Camera(np.stack(rows[:3]), pose[:, :3], pose[:, 3], rows[3])
         except ValueError as error:
             raise ValueError(f"{path}, camera {name!r}: expected numbers and a K, found: {error}") from None
+        require_rotation(cameras[name].R, path, f"[R|t] of camera {name!r}")
     if not cameras:
         raise ValueError(f"{path}: expected cameras, found an empty file")
     return cameras
 
 
 def read_vertices(path: Path) -> Float[np.ndarray, "7306 3"]:
-    """Head-stabilised vertices of a .bin file, mm. Raises ValueError for another size."""
+    """Head-stabilised vertices of a .bin file, mm. Raises ValueError for another size, NaN or infinity."""
     size = path.stat().st_size
     if size != VERTICES * 12:
         raise ValueError(f"{path}: expected {VERTICES} x 3 float32 ({VERTICES * 12} bytes), found {size} bytes")
-    return np.fromfile(path, "<f4").reshape(VERTICES, 3).astype(np.float64)
+    vertices = np.fromfile(path, "<f4").reshape(VERTICES, 3).astype(np.float64)
+    if not np.isfinite(vertices).all():
+        bad = int((~np.isfinite(vertices)).any(1).sum())
+        raise ValueError(f"{path}: expected finite vertices, found {bad} that are not")
+    return vertices
 
 
 def read_transform(path: Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
-    """(R_f, t_f), world_from_head."""
+    """(R_f, t_f), world_from_head. Raises ValueError where R_f is no rotation."""
     pose = np.stack(number_rows(path, [4, 4, 4], "a head pose [R|t]"))
-    return pose[:, :3], pose[:, 3]
+    return require_rotation(pose[:, :3], path, "a head pose [R|t]"), pose[:, 3]
 
 
 def _frames(entity: Path, sequences: tuple[str, ...]) -> dict[str, list[str]]:

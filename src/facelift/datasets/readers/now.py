@@ -16,6 +16,7 @@ photos carry an EXIF turn (the stored pixels are read).
 """
 
 import pickle
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -177,6 +178,9 @@ def _read_list(path: Path) -> list[Path]:
     for name in names:
         if len(name.parts) != 3 or name.parts[1] not in CHALLENGES:
             raise ValueError(f"{path}: expected lines SUBJECT/CHALLENGE/IMG.jpg, found {name.as_posix()!r}")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: expected every photo once, found {twice[0].as_posix()} again")
     return names
 
 

@@ -33,6 +33,15 @@ def require_files(paths: Iterable[Path], what: str) -> None:
         )
 
 
+def require_rotation(
+    R: Float[np.ndarray, "3 3"], path: Path, what: str, *, tolerance: float = 1e-2
+) -> Float[np.ndarray, "3 3"]:
+    """`R`; ValueError that says `what` was expected to be a rotation where R R^T is not the identity or det R < 0."""
+    if not np.allclose(R @ R.T, np.eye(3), atol=tolerance) or np.linalg.det(R) < 0:
+        raise ValueError(f"{path}: expected a rotation in {what}, found {R.tolist()}")
+    return R
+
+
 def number_rows(path: Path, widths: list[int], what: str) -> list[Float[np.ndarray, "_"]]:
     """The rows of a text file of numbers; empty lines do not count. Raises ValueError unless their lengths are
     `widths` and all numbers are finite."""

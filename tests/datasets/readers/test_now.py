@@ -56,6 +56,32 @@ def test_samples(written):
     assert sample.face.image.shape == (60, 40, 3) and sample.face.image[30, 20, 0] > 240
 
 
+def test_parts_may_lie_beside_the_release(written):
+    root, inner = written[0], written[0] / "final_release_version"
+    for part in ("imagepathsvalidation.txt", "scans", "scans_lmks_onlypp"):
+        (inner / part).rename(root / part)
+    sample = NoW(root)[2]
+    np.testing.assert_array_equal(sample.mesh.vertices, written[1].vertices)
+    np.testing.assert_array_equal(sample.face.box, [6, 7, 30.5, 50])
+    (root / "scans").rename(root / "meshes")
+    with pytest.raises(FileNotFoundError, match=r"scans: expected scans of NoW here or in final_release_version"):
+        NoW(root)
+
+
+def test_test_split_is_read_without_scans(written):
+    inner = written[0] / "final_release_version"
+    (inner / "imagepathsvalidation.txt").rename(inner / "imagepathstest.txt")
+    np.testing.assert_array_equal(NoW(written[0], "test")[0].face.points_3d, NoW(written[0], "test")[2].face.points_3d)
+    (inner / "scans").rename(inner / "meshes")
+    sample = NoW(written[0], "test")[1]
+    assert sample.face.points_3d is None and sample.face.image.shape == (60, 40, 3)
+    with pytest.raises(FileNotFoundError, match=rf"{SUBJECT}: expected a scan, found none: .* not public"):
+        _ = sample.mesh
+    (inner / "imagepathstest.txt").rename(inner / "imagepathsvalidation.txt")
+    with pytest.raises(FileNotFoundError, match="expected scans of NoW"):
+        NoW(written[0])
+
+
 def test_one_challenge(written):
     data = NoW(written[0] / "final_release_version", challenge="selfie")
     assert (len(data), data.name) == (1, "now_val_selfie")
@@ -78,8 +104,10 @@ def test_stored_pixels_are_read_whatever_exif_says(written):
 
 def test_missing_parts_are_named(written):
     root = written[0] / "final_release_version"
-    with pytest.raises(FileNotFoundError, match=r"imagepathstest\.txt: expected the list"):
+    with pytest.raises(FileNotFoundError, match=r"imagepathstest\.txt: expected imagepathstest\.txt of NoW here or in"):
         NoW(root, "test")
+    with pytest.raises(FileNotFoundError, match="nowhere: expected the folder of NoW, found nothing"):
+        NoW(root / "nowhere")
     with pytest.raises(ValueError, match="split of NoW"):
         NoW(root, "train")
     box = root / "detected_face" / SUBJECT / f"{PHOTOS[2]}.npy"

@@ -32,15 +32,15 @@ from facelift.geometry.euler import FRONTAL
 SPLITS = ("train", "val", "test")
 VERTICES = 5023
 ATTRIBUTES = {
+    "pose": ("front", "sided", "atypical"),
+    "expression": ("true", "false"),
+    "occlusions": ("true", "false"),
     "quality": ("hq", "lq"),
     "standard light": ("true", "false"),
     "gender": ("female", "male", "undefined"),
     "age": ("child", "young", "middle_aged", "senior"),
-    "expression": ("true", "false"),
-    "occlusions": ("true", "false"),
-    "pose": ("front", "sided", "atypical"),
 }
-"""The categories of the papers' tables and their values."""
+"""The categories of FaceLift's tables (the first three in the paper, the others in its supplement) and their values."""
 
 
 class DAD3DHeads:

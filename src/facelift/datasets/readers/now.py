@@ -1,6 +1,6 @@
 """NoW (Sanyal et al. 2019): photos of people of whom there is a neutral 3D scan.
 
-Layout, as the evaluation code of the set has it (final_release_version):
+Layout, as the evaluation code of the set has it; each part lies in the folder final_release_version or beside it:
 
     imagepathsvalidation.txt (imagepathstest.txt)        lines SUBJECT/CHALLENGE/IMG.jpg
     iphone_pictures/SUBJECT/CHALLENGE/IMG.jpg
@@ -41,7 +41,9 @@ class NoW:
 
     `face.points_3d` are the 7 points picked on the scan (scheme "now7"), in its frame, mm; they have no place in the
     photo, so `face.points` are NaN. The mesh is the scan; there is no camera. `face.box` is the detected face that the
-    set gives. `face.identity` is the subject; `face.attributes`: challenge.
+    set gives. `face.identity` is the subject; `face.attributes`: challenge. The test split, which the set's authors
+    score, is read without scans where there are none: `face.points_3d` is None, asking for the mesh raises
+    FileNotFoundError.
     """
 
     def __init__(self, root: Path, split: str = "val", *, challenge: str | None = None):
@@ -49,19 +51,24 @@ class NoW:
             raise ValueError(f"split of NoW: expected one of {sorted(LISTS)}, found {split!r}")
         if challenge is not None and challenge not in CHALLENGES:
             raise ValueError(f"challenge of NoW: expected one of {CHALLENGES}, found {challenge!r}")
-        root = Path(root)
-        inner = root / "final_release_version"
-        self.root = require_folder(inner if inner.is_dir() else root, "the folder final_release_version of NoW")
+        root = require_folder(Path(root), "the folder of NoW")
         self.name = f"now_{split}" if challenge is None else f"now_{split}_{challenge}"
-        names = _read_list(self.root / LISTS[split])
+        listed = _part(root, LISTS[split])
+        names = _read_list(listed)
         self._names = [name for name in names if challenge is None or name.parent.name == challenge]
         if not self._names:
-            raise ValueError(f"{self.root / LISTS[split]}: expected photos of {challenge or 'the set'}, found none")
-        require_files((self.root / "iphone_pictures" / name for name in self._names), "every photo of the list")
+            raise ValueError(f"{listed}: expected photos of {challenge or 'the set'}, found none")
+        self._pictures, self._boxes = _part(root, "iphone_pictures"), _part(root, "detected_face")
+        require_files((self._pictures / name for name in self._names), "every photo of the list")
         require_files((self._box_file(name) for name in self._names), "the detected face of every photo")
         subjects = dict.fromkeys(name.parts[0] for name in self._names)
-        self._scans = {subject: _only(self.root / "scans" / subject, "*.obj") for subject in subjects}
-        self._landmarks = {subject: _only(self.root / "scans_lmks_onlypp" / subject, "*.pp") for subject in subjects}
+        self._scans: dict[str, Path] = {}
+        self._landmarks: dict[str, Path] = {}
+        for subject in subjects:
+            if split == "test" and not any((folder / "scans" / subject).is_dir() for folder in _folders(root)):
+                continue
+            self._scans[subject] = _only(_part(root, "scans") / subject, "*.obj")
+            self._landmarks[subject] = _only(_part(root, "scans_lmks_onlypp") / subject, "*.pp")
 
     def __len__(self) -> int:
         return len(self._names)
@@ -71,19 +78,19 @@ class NoW:
         subject, challenge = name.parts[0], name.parts[1]
         face = FaceSample(
             name.with_suffix("").as_posix(),
-            picture_reader(self.root / "iphone_pictures" / name),
+            picture_reader(self._pictures / name),
             read_box(self._box_file(name)),
             np.full((7, 2), np.nan),
             np.full(7, UNKNOWN, np.int8),
             "now7",
-            points_3d=read_scan_landmarks(self._landmarks[subject]),
+            points_3d=read_scan_landmarks(self._landmarks[subject]) if subject in self._landmarks else None,
             identity=subject,
             attributes={"challenge": challenge},
         )
-        return MeshSample(face, partial(read_obj, self._scans[subject]))
+        return MeshSample(face, partial(_read_scan, subject, self._scans.get(subject)))
 
     def _box_file(self, name: Path) -> Path:
-        return self.root / "detected_face" / name.with_suffix(".npy")
+        return self._boxes / name.with_suffix(".npy")
 
 
 def read_scan_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
@@ -169,6 +176,24 @@ def _read_pickled_array(stream: BinaryIO) -> Any:
     if shape != () or not dtype.hasobject:
         raise ValueError(f"an array {shape} of {dtype}")
     return _Numbers(stream, encoding="latin1").load().item()
+
+
+def _read_scan(subject: str, path: Path | None) -> Mesh:
+    if path is None:
+        raise FileNotFoundError(f"{subject}: expected a scan, found none: those of NoW's test split are not public")
+    return read_obj(path)
+
+
+def _part(root: Path, name: str) -> Path:
+    """A file or folder of the release, in `root` or in final_release_version in it."""
+    for folder in _folders(root):
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"{root / name}: expected {name} of NoW here or in final_release_version, found neither")
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    return root / "final_release_version", root
 
 
 def _read_list(path: Path) -> list[Path]:

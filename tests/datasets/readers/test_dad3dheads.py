@@ -177,6 +177,7 @@ def test_test_split_comes_without_annotations(root):
         ({"projection_matrix": [[float("inf")] * 4] * 4}, "projection_matrix of finite numbers"),
         ({"model_view_matrix": model_view().T.tolist()}, "by rows, its last 0 0 0 1"),
         ({"model_view_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "a rotation in model_view_matrix"),
+        ({"model_view_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "a rotation in model_view_matrix"),
         ({"projection_matrix": np.eye(4).tolist()}, "perspective projection_matrix"),
         ({"projection_matrix": projection().T.tolist()}, "perspective projection_matrix"),
     ],

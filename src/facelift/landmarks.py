@@ -138,7 +138,47 @@ AFLW21 = _scheme(
 """AFLW's 21 points: brows outer, centre, inner | inner, centre, outer; eyes likewise with the eye's centre; left ear
 lobe, nose left, tip, right, right ear lobe; mouth left, centre, right; chin."""
 
-SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (WFLW98, IBUG68, AFLW21)}
+LAPA106 = _scheme(
+    "lapa106",
+    106,
+    {
+        "contours": _span(0, 32),
+        "brows": _span(33, 50),
+        "nose": _span(51, 65),
+        "eyes": [*_span(66, 73), *_span(75, 82)],
+        "mouth": _span(84, 103),
+        "pupils": [74, 83, 104, 105],
+    },
+    [
+        (_span(0, 15), _span(32, 17)),
+        (_span(33, 37), _span(46, 42)),
+        (_span(38, 41), _span(50, 47)),
+        (_span(55, 59), _span(65, 61)),
+        (_span(66, 70), _span(79, 75)),
+        (_span(71, 73), _span(82, 80)),
+        ([74], [83]),
+        (_span(84, 86), _span(90, 88)),
+        (_span(91, 92), _span(95, 94)),
+        (_span(96, 97), _span(100, 99)),
+        ([101], [103]),
+        ([104], [105]),
+    ],
+    [
+        _span(0, 32),
+        [*_span(33, 41), 33],
+        [*_span(42, 50), 42],
+        _span(51, 54),
+        _span(55, 65),
+        [*_span(66, 73), 66],
+        [*_span(75, 82), 75],
+        [*_span(84, 95), 84],
+        [*_span(96, 103), 96],
+    ],
+)
+"""LaPa's 106 points: WFLW-98's, and six more of the nose's outline (55-57, 63-65) and the centres of the eye openings
+(74, 83). 104 and 105 are the pupils. Not the order of other sets of 106 points."""
+
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (WFLW98, IBUG68, AFLW21, LAPA106)}
 
 # Which WFLW-98 landmark each iBUG-68 landmark is. Brows: iBUG's five lie on the brow's ridge, the nearest of WFLW's
 # two edges is the upper one. Lids: WFLW has three points a lid, iBUG the outer two of them.
@@ -151,6 +191,9 @@ _WFLW98_OF_IBUG68 = [
     *(68, 69, 71, 72, 73, 75),
     *range(76, 96),
 ]
+
+# Which LaPa-106 landmark each WFLW-98 landmark is.
+_LAPA106_OF_WFLW98 = [*range(55), *range(58, 63), *range(66, 74), *range(75, 83), *range(84, 104), 104, 105]
 
 # AFLW-21 as means of iBUG-68 landmarks. AFLW's ear lobes have no partner: the jaw's ends stand for them.
 _IBUG68_OF_AFLW21 = [
@@ -187,10 +230,14 @@ def _conversion(source: str, target: str) -> np.ndarray:
         return np.eye(SCHEMES[source].size)
     if (source, target) == ("wflw98", "ibug68"):
         return np.eye(98)[_WFLW98_OF_IBUG68]
+    if (source, target) == ("lapa106", "wflw98"):
+        return np.eye(106)[_LAPA106_OF_WFLW98]
     if (source, target) == ("ibug68", "aflw21"):
         return _averages(_IBUG68_OF_AFLW21, 68)
     if (source, target) == ("wflw98", "aflw21"):
         return conversion("ibug68", "aflw21") @ conversion("wflw98", "ibug68")
+    if source == "lapa106":
+        return conversion("wflw98", target) @ conversion("lapa106", "wflw98")
     raise ValueError(f"landmarks of {source} do not determine those of {target}")
 
 

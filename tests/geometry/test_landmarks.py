@@ -5,7 +5,14 @@ import pytest
 
 from facelift.landmarks import AFLW21, IBUG68, SCHEMES, WFLW98, conversion, normals, wflw98_of_ibug68
 
-PAIRS = [("wflw98", "ibug68"), ("ibug68", "aflw21"), ("wflw98", "aflw21")]
+PAIRS = [
+    ("wflw98", "ibug68"),
+    ("ibug68", "aflw21"),
+    ("wflw98", "aflw21"),
+    ("lapa106", "wflw98"),
+    ("lapa106", "ibug68"),
+    ("lapa106", "aflw21"),
+]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
@@ -26,6 +33,7 @@ def test_unpaired_landmarks_are_those_on_the_middle_line():
     assert middles["wflw98"] == [16, 51, 52, 53, 54, 57, 79, 85, 90, 94]
     assert middles["ibug68"] == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
     assert middles["aflw21"] == [14, 18, 20]
+    assert middles["lapa106"] == [16, 51, 52, 53, 54, 60, 87, 93, 98, 102]
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 32), (33, 46), (37, 42), (38, 50), (41, 47), (60, 72), (64, 68)])

@@ -1,4 +1,4 @@
-"""Point files of iBUG's sets (300-W, 300VW)."""
+"""Point files of iBUG's sets (300-W, 300VW) and of MERL-RAV."""
 
 from pathlib import Path
 
@@ -8,6 +8,14 @@ from jaxtyping import Float
 
 def read_pts(path: Path) -> Float[np.ndarray, "n 2"]:
     """The points in px with centres at integer + 0.5: the file counts pixels from 1, so its values - 0.5.
+
+    Raises as `read_pts_values`.
+    """
+    return read_pts_values(path) - 0.5
+
+
+def read_pts_values(path: Path) -> Float[np.ndarray, "n 2"]:
+    """The numbers as they stand in the file; what they count and what their signs mean is the set's affair.
 
     `version: 1`, `n_points: N`, `{`, N lines `x y`, `}`. Raises FileNotFoundError, or ValueError for anything else.
     """
@@ -29,4 +37,11 @@ def read_pts(path: Path) -> Float[np.ndarray, "n 2"]:
         raise ValueError(f"{path}: expected {count} lines of two numbers, found: {error}") from None
     if points.shape != (count, 2) or not np.isfinite(points).all():
         raise ValueError(f"{path}: expected {count} finite points x y, found an array {points.shape}")
-    return points - 0.5
+    return points
+
+
+def require_count(path: Path, points: Float[np.ndarray, "n 2"], count: int) -> Float[np.ndarray, "n 2"]:
+    """`points`; ValueError that names the file unless there are `count`."""
+    if len(points) != count:
+        raise ValueError(f"{path}: expected {count} points, found {len(points)}")
+    return points

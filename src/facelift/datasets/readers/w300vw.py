@@ -12,7 +12,7 @@ import numpy as np
 
 from facelift.datasets.readers.meshes import tight_box
 from facelift.datasets.readers.official_layout import require_file, require_folder
-from facelift.datasets.readers.pts import read_pts
+from facelift.datasets.readers.pts import read_pts, require_count
 from facelift.datasets.readers.videos import read_frame
 from facelift.datasets.sample import UNKNOWN, FaceSample
 
@@ -59,9 +59,7 @@ class W300VW:
     def __getitem__(self, index: int) -> FaceSample:
         path = self._frames[index]
         video, frame = path.parents[1], int(path.stem) - 1
-        points = read_pts(path)
-        if len(points) != 68:
-            raise ValueError(f"{path}: expected 68 points, found {len(points)}")
+        points = require_count(path, read_pts(path), 68)
         number = int(video.name) if video.name.isdecimal() else 0
         category = next((key for key, group in CATEGORIES.items() if number in group), 0)
         return FaceSample(

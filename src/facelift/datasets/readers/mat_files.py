@@ -1,0 +1,33 @@
+"""Matlab files of data sets, by SciPy."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The variables that `shapes` names, float64.
+
+    Raises FileNotFoundError, or ValueError for a file that is no Matlab file of version 5 (SciPy reads no other), for a
+    missing variable, another shape, or numbers that are not finite.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a Matlab file, found nothing under this name")
+    try:
+        held = loadmat(path)
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: expected a Matlab file, found {path.stat().st_size} bytes: {error}") from None
+    found = sorted(key for key in held if not key.startswith("__"))
+    arrays = {}
+    for key, shape in shapes.items():
+        if key not in held:
+            raise ValueError(f"{path}: expected a variable {key!r}, found {', '.join(found)}")
+        array = np.asarray(held[key])
+        if array.shape != shape or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise ValueError(f"{path}: expected {key} as {shape} finite numbers, found {array.shape} of {array.dtype}")
+        arrays[key] = array.astype(np.float64)
+    return arrays

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -50,11 +51,11 @@ class Predictions:
         index = np.array([place.get(str(name), -1) for name in names])
         there = index >= 0
         taken = {key: value[index] for key, value in _arrays(self).items()}
-        blank = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
+        blank: dict[str, Any] = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
         return replace(self, name=np.array(names, str), found=taken["found"] & there, **blank), there
 
 
-def _arrays(predictions: Predictions) -> dict[str, np.ndarray]:
+def _arrays(predictions: Predictions) -> dict[str, Any]:
     skipped = {"name", "scheme", "about"}
     values = {f.name: getattr(predictions, f.name) for f in fields(Predictions) if f.name not in skipped}
     return {name: value for name, value in values.items() if value is not None}
@@ -101,9 +102,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
     known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
     arrays = {key: np.asarray(held[key], np.float64) for key in known & set(held)}
-    found = held.get("found")
     points = arrays["points_2d"]
-    found = np.isfinite(points).reshape(len(points), -1).all(1) if found is None else found.astype(bool)
+    found = np.asarray(held["found"], bool) if "found" in held else np.isfinite(points).reshape(len(points), -1).all(1)
     about = json.loads(str(held["about"])) if "about" in held else {}
     predictions = Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
     _check(predictions, path)

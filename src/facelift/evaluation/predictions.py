@@ -103,7 +103,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
     arrays = {key: np.asarray(held[key], np.float64) for key in known & set(held)}
     points = arrays["points_2d"]
-    found = np.asarray(held["found"], bool) if "found" in held else np.isfinite(points).all(axis=(1, 2))
+    found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))), bool)
     about = json.loads(str(held["about"])) if "about" in held else {}
     predictions = Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
     _check(predictions, path)

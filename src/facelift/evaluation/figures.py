@@ -1,0 +1,69 @@
+"""Plots of a report as SVG text. Matplotlib is imported when one is drawn."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+_COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#edae49", "#6a4c93", "#555555")
+
+
+def cumulative_curves(errors: Mapping[str, Float[np.ndarray, "n"]], threshold: float, unit: str) -> str:
+    """Share of faces below each error, one line a system; faces not found are infinite and never reached."""
+    figure, axes = _figure()
+    for (system, values), colour in zip(errors.items(), _colours(len(errors)), strict=True):
+        ordered = np.sort(values)
+        share = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
+        axes.step(np.append(ordered, np.inf), np.append(share, share[-1]), where="post", label=system, color=colour)
+    axes.set(xlim=(0, threshold), ylim=(0, 100), xlabel=f"error, {unit}", ylabel="faces, %")
+    axes.legend(loc="lower right", frameon=False)
+    return _svg(figure)
+
+
+def grouped_bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> str:
+    """Bars of each group (yaw bin, region), one colour a system: group -> system -> value."""
+    figure, axes = _figure()
+    systems = list(dict.fromkeys(system for values in groups.values() for system in values))
+    width = 0.8 / max(1, len(systems))
+    for index, (system, colour) in enumerate(zip(systems, _colours(len(systems)), strict=True)):
+        heights = [values.get(system, np.nan) for values in groups.values()]
+        axes.bar(np.arange(len(groups)) + (index + 0.5) * width - 0.4, heights, width, label=system, color=colour)
+    axes.set_xticks(np.arange(len(groups)), list(groups))
+    axes.set_ylabel(ylabel)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def reliability(expected: Float[np.ndarray, "q"], observed: Mapping[str, Float[np.ndarray, "q"]]) -> str:
+    """Share of points inside the ellipse that should hold `expected` of them (fractions), one line a system."""
+    figure, axes = _figure()
+    axes.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=1)
+    for (system, values), colour in zip(observed.items(), _colours(len(observed)), strict=True):
+        axes.plot(100 * expected, 100 * values, label=system, color=colour)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="expected, %", ylabel="inside, %")
+    axes.legend(loc="upper left", frameon=False)
+    return _svg(figure)
+
+
+def _figure() -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _colours(count: int) -> list[str]:
+    return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
+
+
+def _svg(figure: Any) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

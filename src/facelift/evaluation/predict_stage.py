@@ -1,0 +1,135 @@
+"""`facelift evaluate predict`: a system's answers for every face of a benchmark, in one predictions file."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from facelift.atomic import written_whole
+from facelift.commands.report import progress, say, tell
+from facelift.datasets.sample import FaceSample
+from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
+from facelift.evaluation.systems import Answer, System
+from facelift.landmarks import SCHEMES
+
+_BLOCK = 200
+"""Faces between two writes: what a kill loses."""
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Labelled faces in a fixed order."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> FaceSample: ...
+
+
+@dataclass(frozen=True)
+class PredictStage:
+    """One system over one benchmark."""
+
+    system: System
+    benchmark: Benchmark
+    out: Path
+
+    def run(self) -> Path:
+        """Writes the file, going on from the finished blocks of a killed run; returns its path.
+
+        A picture that cannot be read is told, and its face counts as not found. Raises ValueError for a folder of
+        blocks that another system or benchmark left.
+        """
+        folder = self.out.with_name(f".{self.out.stem}.blocks")
+        self._claim(folder)
+        count, unreadable = len(self.benchmark), 0
+        for first in range(0, count, _BLOCK):
+            block = folder / f"{first:06d}.npz"
+            if block.exists():
+                continue
+            part, broken = self._block(range(first, min(first + _BLOCK, count)))
+            write_predictions(block, part)
+            unreadable += broken
+            progress(f"{self.benchmark.name}: {min(first + _BLOCK, count)}/{count}")
+        whole = joined([read_predictions(path) for path in sorted(folder.glob("*.npz"))])
+        write_predictions(self.out, whole)
+        shutil.rmtree(folder)
+        say(f"{self.benchmark.name}: {count} faces, {int(whole.found.sum())} found, {unreadable} unreadable")
+        return self.out
+
+    def _claim(self, folder: Path) -> None:
+        about = json.dumps(self._about(), sort_keys=True)
+        claim = folder / "about.json"
+        if claim.exists() and claim.read_text() != about:
+            raise ValueError(f"{folder}: expected the blocks of this run, those of {claim.read_text()} are there")
+        with written_whole(claim) as partial:
+            partial.write_text(about)
+
+    def _about(self) -> dict[str, str]:
+        return {**self.system.about, "benchmark": self.benchmark.name, "faces": str(len(self.benchmark))}
+
+    def _block(self, indices: range) -> tuple[Predictions, int]:
+        names, boxes, answers, unreadable = [], [], [], 0
+        for index in indices:
+            sample = self.benchmark[index]
+            names.append(sample.name)
+            boxes.append(sample.box)
+            try:
+                answers.append(self.system.answer(sample.image, sample.box))
+            except (FileNotFoundError, ValueError) as error:
+                tell(f"{sample.name}: {error}")
+                answers.append(None)
+                unreadable += 1
+        return stacked(names, np.array(boxes, float), answers, self.system.scheme, self._about()), unreadable
+
+
+def stacked(
+    names: list[str], boxes: np.ndarray, answers: list[Answer | None], scheme: str, about: dict[str, str]
+) -> Predictions:
+    """Answers as a predictions table; a field that no answer has is None."""
+    landmarks = SCHEMES[scheme].size
+    shapes = {
+        "points_2d": (landmarks, 2),
+        "points_3d": (landmarks, 3),
+        "rotation": (3, 3),
+        "covariance": (landmarks, 2, 2),
+        "visibility": (landmarks,),
+    }
+    found = np.array([answer is not None for answer in answers], bool)
+    arrays = {}
+    for name, shape in shapes.items():
+        values = [getattr(answer, name) if answer is not None else None for answer in answers]
+        if name == "points_2d" or any(value is not None for value in values):
+            blank = np.full(shape, np.nan)
+            arrays[name] = np.stack([blank if value is None else np.asarray(value, float) for value in values])
+    return Predictions(np.array(names, str), scheme, found=found, box=boxes, about=about, **arrays)
+
+
+def joined(parts: list[Predictions]) -> Predictions:
+    """Blocks of one run, one after the other; a field that only some blocks have is NaN in the others."""
+    first = parts[0]
+    arrays = dict(_joined_arrays(parts))
+    return Predictions(
+        np.concatenate([part.name for part in parts]),
+        first.scheme,
+        found=np.concatenate([part.found for part in parts]),
+        about=first.about,
+        **arrays,
+    )
+
+
+def _joined_arrays(parts: list[Predictions]) -> Iterator[tuple[str, np.ndarray]]:
+    for name in ("points_2d", "points_3d", "rotation", "covariance", "visibility", "box"):
+        values = [getattr(part, name) for part in parts]
+        shape = next((value.shape[1:] for value in values if value is not None), None)
+        if shape is not None:
+            filled = [
+                np.full((len(part), *shape), np.nan) if value is None else value
+                for part, value in zip(parts, values, strict=True)
+            ]
+            yield name, np.concatenate(filled)

@@ -1,0 +1,139 @@
+"""The predictions file: what any system said about the faces of a benchmark. docs/evaluation.md states the schema."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from facelift.atomic import written_whole
+from facelift.landmarks import SCHEMES
+
+FORMAT, VERSION = "facelift-predictions", 1
+_REQUIRED = ("name", "points_2d", "scheme")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """n faces by their names in the benchmark. What a system does not say is None; faces not found are NaN."""
+
+    name: np.ndarray
+    """(n,) str, each once."""
+    scheme: str
+    """Name of the landmark scheme of all arrays."""
+    points_2d: Float[np.ndarray, "n l 2"]
+    """px of the benchmark's picture, pixel centres at integer + 0.5."""
+    found: Bool[np.ndarray, "n"]
+    points_3d: Float[np.ndarray, "n l 3"] | None = None
+    """In any head frame and unit; metrics align."""
+    rotation: Float[np.ndarray, "n 3 3"] | None = None
+    """cam_from_head, OpenCV camera axes, head x to the subject's left, y up, z out of the face."""
+    covariance: Float[np.ndarray, "n l 2 2"] | None = None
+    """px^2."""
+    visibility: Float[np.ndarray, "n l"] | None = None
+    """Probability that the landmark is not hidden."""
+    box: Float[np.ndarray, "n 4"] | None = None
+    """Face box that the system was given or found, x0 y0 x1 y1 px."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """system, benchmark, version, ...: free text."""
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def of(self, names: Sequence[str]) -> tuple["Predictions", Bool[np.ndarray, "n"]]:
+        """These faces in this order, and which of them the file holds; the others are not found."""
+        place = {str(name): i for i, name in enumerate(self.name)}
+        index = np.array([place.get(str(name), -1) for name in names])
+        there = index >= 0
+        taken = {key: value[index] for key, value in _arrays(self).items()}
+        blank: dict[str, Any] = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
+        return replace(self, name=np.array(names, str), found=taken["found"] & there, **blank), there
+
+
+def _arrays(predictions: Predictions) -> dict[str, Any]:
+    skipped = {"name", "scheme", "about"}
+    values = {f.name: getattr(predictions, f.name) for f in fields(Predictions) if f.name not in skipped}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _masked(value: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    return np.where(keep.reshape(len(keep), *[1] * (value.ndim - 1)), value, np.nan)
+
+
+def write_predictions(path: str | os.PathLike[str], predictions: Predictions) -> Path:
+    """Writes the .npz whole or not at all; raises ValueError for arrays that do not fit each other."""
+    path = Path(path)
+    _check(predictions, path)
+    with written_whole(path) as partial, partial.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            format=FORMAT,
+            version=VERSION,
+            name=predictions.name.astype(str),
+            scheme=predictions.scheme,
+            about=json.dumps(dict(predictions.about), ensure_ascii=False),
+            **_arrays(predictions),
+        )
+    return path
+
+
+def read_predictions(path: str | os.PathLike[str]) -> Predictions:
+    """Reads and checks a file. `found`, where it is missing, is where all points are finite.
+
+    Raises FileNotFoundError, or ValueError that says what was expected and what was found.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a predictions file (.npz), found no file")
+    try:
+        with np.load(path) as file:
+            held = {key: file[key] for key in file.files}
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{path}: expected a predictions file (.npz), found {error}") from error
+    missing = [key for key in _REQUIRED if key not in held]
+    if missing:
+        raise ValueError(f"{path}: expected the arrays {', '.join(_REQUIRED)}, found {', '.join(sorted(held))}")
+    if "version" in held and int(held["version"]) != VERSION:
+        raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
+    known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
+    arrays = {key: np.asarray(held[key], np.float64) for key in known & set(held)}
+    points = arrays["points_2d"]
+    found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))), bool)
+    about = json.loads(str(held["about"])) if "about" in held else {}
+    predictions = Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
+    _check(predictions, path)
+    return predictions
+
+
+def _check(predictions: Predictions, path: Path) -> None:
+    if predictions.scheme not in SCHEMES:
+        raise ValueError(f"{path}: expected a scheme among {', '.join(SCHEMES)}, found {predictions.scheme!r}")
+    count, landmarks = len(predictions.name), SCHEMES[predictions.scheme].size
+    shapes = {
+        "points_2d": (count, landmarks, 2),
+        "found": (count,),
+        "points_3d": (count, landmarks, 3),
+        "rotation": (count, 3, 3),
+        "covariance": (count, landmarks, 2, 2),
+        "visibility": (count, landmarks),
+        "box": (count, 4),
+    }
+    for key, value in _arrays(predictions).items():
+        if value.shape != shapes[key]:
+            raise ValueError(f"{path}: expected {key} of shape {shapes[key]}, found {value.shape}")
+    names, counts = np.unique(predictions.name, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path}: expected every name once, found {str(names[counts > 1][0])!r} {counts.max()} times")
+    for key in ("points_2d", "points_3d", "rotation", "covariance"):
+        value = _arrays(predictions).get(key)
+        if value is None:
+            continue
+        broken = ~np.isfinite(value).reshape(count, -1).all(1) & predictions.found
+        if broken.any():
+            name = predictions.name[np.flatnonzero(broken)[0]]
+            raise ValueError(f"{path}: expected finite {key} for every found face, found NaN at {str(name)!r}")

@@ -1,0 +1,90 @@
+"""Adapters: a system that takes a picture and a face box and says where the landmarks are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a system says about one face; the fields of `Predictions`, one face each."""
+
+    points_2d: Float[np.ndarray, "l 2"]
+    points_3d: Float[np.ndarray, "l 3"] | None = None
+    rotation: Float[np.ndarray, "3 3"] | None = None
+    covariance: Float[np.ndarray, "l 2 2"] | None = None
+    visibility: Float[np.ndarray, "l"] | None = None
+
+
+@runtime_checkable
+class System(Protocol):
+    """One landmark system."""
+
+    scheme: str
+    about: dict[str, str]
+
+    def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
+        """`image` RGB, `box` x0 y0 x1 y1 px; None where the system finds no face there."""
+        ...
+
+
+class PredictorSystem:
+    """An exported lifter (or the shipped weights) on the given box."""
+
+    scheme = "wflw98"
+
+    def __init__(self, weights: Path | None):
+        from facelift.predictor import Predictor
+
+        self._predictor = Predictor(weights)
+        name = self._predictor.network.metadata.get("name", "")
+        self.about = {"system": f"facelift {name}".strip(), "version": _version("facelift")}
+
+    def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
+        """See `System`."""
+        face = self._predictor.predict(image, box[None])[0]
+        return Answer(face.points_2d, face.landmarks_3d, face.rotation, face.covariances, face.visibility)
+
+
+class DetectorSystem:
+    """A 2D detector of `facelift.detectors2d`: MediaPipe's face mesh, or our own network."""
+
+    def __init__(self, detector: str):
+        from facelift.detectors2d.factory import build_detector
+
+        self._detector = build_detector(detector)
+        self.scheme = self._detector.scheme.name
+        version = _version("mediapipe") if detector == "mediapipe" else _version("facelift")
+        self.about = {"system": "MediaPipe face mesh" if detector == "mediapipe" else detector, "version": version}
+
+    def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
+        """See `System`."""
+        found = self._detector.detect([image], box[None])
+        if not found.found[0]:
+            return None
+        covariance = None if found.covariances is None else found.covariances[0]
+        return Answer(found.points[0], covariance=covariance)
+
+
+SYSTEMS: dict[str, Callable[[], System]] = {
+    "shipped": lambda: PredictorSystem(None),
+    "mediapipe": lambda: DetectorSystem("mediapipe"),
+}
+"""By the name that `--model` takes; anything else is the path of an exported lifter."""
+
+
+def build_system(model: str) -> System:
+    """A system by name, or an .onnx file. Raises FileNotFoundError, ValueError or ImportError with what is missing."""
+    return SYSTEMS[model]() if model in SYSTEMS else PredictorSystem(Path(model))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"

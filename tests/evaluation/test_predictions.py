@@ -1,0 +1,124 @@
+"""Predictions files: what is written is read back, broken ones are refused, a killed run goes on."""
+
+import numpy as np
+import pytest
+
+from facelift.datasets.sample import FaceSample
+from facelift.evaluation.predict_stage import PredictStage
+from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
+from facelift.evaluation.systems import Answer
+
+
+def predictions(rng, count: int = 4, **changes) -> Predictions:
+    arrays = {
+        "found": np.ones(count, bool),
+        "points_2d": rng.normal(size=(count, 68, 2)),
+        "covariance": rng.normal(size=(count, 68, 2, 2)),
+    }
+    return Predictions(np.array([f"face{i}" for i in range(count)]), "ibug68", **{**arrays, **changes})
+
+
+def test_read_gives_back_what_was_written(rng, tmp_path):
+    written = predictions(rng, about={"system": "é"})
+    read = read_predictions(write_predictions(tmp_path / "p.npz", written))
+    np.testing.assert_array_equal(read.points_2d, written.points_2d)
+    np.testing.assert_array_equal(read.covariance, written.covariance)
+    assert read.name.tolist() == written.name.tolist() and read.about == {"system": "é"} and read.rotation is None
+
+
+def test_a_file_by_hand_needs_three_arrays(rng, tmp_path):
+    points = rng.normal(size=(2, 98, 2))
+    points[1] = np.nan
+    np.savez(tmp_path / "p.npz", name=["a", "b"], points_2d=points, scheme="wflw98")
+    assert read_predictions(tmp_path / "p.npz").found.tolist() == [True, False]
+
+
+def test_faces_in_another_order_and_missing_ones(rng):
+    taken, there = predictions(rng).of(["face2", "nobody", "face0"])
+    assert there.tolist() == [True, False, True] and taken.found.tolist() == [True, False, True]
+    np.testing.assert_array_equal(taken.points_2d[0], predictions(np.random.default_rng(20240617)).points_2d[2])
+    assert np.isnan(taken.points_2d[1]).all() and np.isnan(taken.covariance[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points_2d": np.zeros((4, 67, 2))}, r"expected points_2d of shape \(4, 68, 2\), found \(4, 67, 2\)"),
+        ({"scheme": "mine"}, "expected a scheme among .* found 'mine'"),
+        ({"name": np.array(["a", "a", "b", "c"])}, "expected every name once, found 'a' 2 times"),
+        ({"points_2d": np.full((4, 68, 2), np.nan)}, "expected finite points_2d for every found face, found NaN"),
+    ],
+)
+def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
+    fields = {"name": np.array(list("abcd")), "scheme": "ibug68", "found": np.ones(4, bool)}
+    fields |= {"points_2d": rng.normal(size=(4, 68, 2)), **changes}
+    np.savez(tmp_path / "p.npz", **fields)
+    with pytest.raises(ValueError, match=message):
+        read_predictions(tmp_path / "p.npz")
+
+
+def test_no_file_no_npz_and_other_arrays_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a predictions file"):
+        read_predictions(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(ValueError, match=r"text\.npz: expected a predictions file"):
+        read_predictions(tmp_path / "text.npz")
+    np.savez(tmp_path / "other.npz", landmarks=np.zeros(3))
+    with pytest.raises(ValueError, match="expected the arrays name, points_2d, scheme, found landmarks"):
+        read_predictions(tmp_path / "other.npz")
+
+
+class Faces:
+    """450 blank pictures; number 7 cannot be read."""
+
+    name = "blank"
+
+    def __len__(self) -> int:
+        return 450
+
+    def __getitem__(self, index: int) -> FaceSample:
+        def read():
+            if index == 7:
+                raise ValueError("7.jpg: expected a picture, found none")
+            return np.full((4, 4, 3), index % 256, np.uint8)
+
+        return FaceSample(
+            str(index), read, np.array([0.0, 0, 4, index + 1]), np.zeros((68, 2)), np.zeros(68, np.int8), "ibug68"
+        )
+
+
+class Echo:
+    """Says the box's height as every point; finds no odd face; may be killed at a face."""
+
+    scheme, about = "ibug68", {"system": "echo"}
+
+    def __init__(self, dies_at: int | None = None):
+        self.dies_at, self.asked = dies_at, 0
+
+    def answer(self, image, box):
+        self.asked += 1
+        if self.dies_at == box[3]:
+            raise KeyboardInterrupt
+        return Answer(np.full((68, 2), box[3]), rotation=np.eye(3)) if box[3] % 2 else None
+
+
+def test_a_killed_run_goes_on_and_unreadable_faces_count_as_not_found(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        PredictStage(Echo(dies_at=301), Faces(), tmp_path / "p.npz").run()
+    assert not (tmp_path / "p.npz").exists()
+    system = Echo()
+    whole = read_predictions(PredictStage(system, Faces(), tmp_path / "p.npz").run())
+    assert system.asked == 250  # the first block of 200 was done
+    assert whole.name.tolist() == [str(i) for i in range(450)]
+    assert whole.found.sum() == 225 and (whole.points_2d[100] == 101).all() and np.isnan(whole.rotation[1]).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
+    assert "7: 7.jpg: expected a picture" in capsys.readouterr().err
+
+
+def test_blocks_of_another_system_are_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        PredictStage(Echo(dies_at=301), Faces(), tmp_path / "p.npz").run()
+    other = Echo()
+    other.about = {"system": "other"}
+    with pytest.raises(ValueError, match="expected the blocks of this run"):
+        PredictStage(other, Faces(), tmp_path / "p.npz").run()

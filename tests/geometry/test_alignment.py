@@ -56,6 +56,18 @@ def test_alignment_is_the_optimum_that_a_generic_solver_finds(mirror, with_scale
     assert np.linalg.det(found.rotation) == pytest.approx(1)
 
 
+def test_reflection_is_found_only_when_asked_for(rng):
+    source, target, _, _ = planted(rng, scale=1.5)
+    mirrored = source * [-1, 1, 1]
+    proper = procrustes(mirrored, target, with_scale=True)
+    mirror = procrustes(mirrored, target, with_scale=True, with_reflection=True)
+    assert np.linalg.det(proper.rotation) == pytest.approx(1) and np.linalg.det(mirror.rotation) == pytest.approx(-1)
+    np.testing.assert_allclose(mirror.apply(mirrored), target, atol=1e-12)
+    assert np.abs(proper.apply(mirrored) - target).max() > 0.5
+    same = procrustes(source, target, with_scale=True, with_reflection=True)
+    np.testing.assert_allclose(same.apply(source), target, atol=1e-12)
+
+
 def test_disparity_is_scipys(rng):
     """SciPy standardises both sets and may reflect; noise this small never needs to."""
     source, target, _, _ = planted(rng, scale=0.7)

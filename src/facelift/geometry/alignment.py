@@ -26,8 +26,10 @@ def procrustes(
     *,
     with_scale: bool,
     weights: Float[np.ndarray, "*b n"] | None = None,
+    with_reflection: bool = False,
 ) -> Similarity:
-    """The proper similarity (never a reflection) that minimises sum w |s R source + t - target|^2.
+    """The similarity that minimises sum w |s R source + t - target|^2; R is a rotation, or with `with_reflection`
+    whichever of rotation and reflection fits better (some benchmarks' released code).
 
     Umeyama 1991, Eq. 40-43, with weights. Raises ValueError when fewer than d points have weight, or values are not
     finite.
@@ -44,7 +46,8 @@ def procrustes(
     x, y = source - mean_source[..., None, :], target - mean_target[..., None, :]
     u, d, vt = np.linalg.svd(np.swapaxes(w * y, -1, -2) @ x)  # Eq. 38
     sign = np.ones_like(d)
-    sign[..., -1] = np.sign(np.linalg.det(u @ vt))  # Eq. 39
+    if not with_reflection:
+        sign[..., -1] = np.sign(np.linalg.det(u @ vt))  # Eq. 39
     rotation = (u * sign[..., None, :]) @ vt  # Eq. 40
     variance = (w * x**2).sum((-1, -2))
     scale = np.asarray((d * sign).sum(-1) / variance if with_scale else np.ones_like(variance))  # Eq. 42

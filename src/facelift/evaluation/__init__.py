@@ -1,0 +1,1 @@
+"""Metrics, prediction files, tables and reports."""

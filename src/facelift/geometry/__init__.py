@@ -17,11 +17,13 @@ from facelift.geometry.camera import (
 from facelift.geometry.camera_space import CameraSpace
 from facelift.geometry.euler import (
     AFLW2000,
+    BIWI,
     FACELIFT,
     TDDFA,
     EulerConvention,
     convert_euler,
     euler_deg,
+    rotation_from_biwi,
     rotation_from_euler,
 )
 from facelift.geometry.rotation import (
@@ -35,6 +37,7 @@ from facelift.geometry.rotation import (
 
 __all__ = [
     "AFLW2000",
+    "BIWI",
     "FACELIFT",
     "FOCAL",
     "LOOK_AT",
@@ -56,6 +59,7 @@ __all__ = [
     "project",
     "roll_rotation",
     "rotation_from_6d",
+    "rotation_from_biwi",
     "rotation_from_euler",
     "rotation_from_vector",
     "six_d_from_rotation",

@@ -1,4 +1,4 @@
-"""Pitch, yaw and roll of the head, in this project's convention and in those of AFLW2000-3D and 3DDFA.
+"""Pitch, yaw and roll of the head, in this project's convention and in those of AFLW2000-3D, 3DDFA and BIWI.
 
 All describe the head's rotation as the camera sees it: `head = R @ diag(1, -1, -1)`, the identity for a frontal face,
 in OpenCV axes (x right, y down, z forward). A convention is an order of axes and a sign for each angle.
@@ -34,6 +34,10 @@ TDDFA = EulerConvention("ZYX", (1, 1, -1))
 """Angles that 3DDFA and 3DDFA_V2 print: of the rotation with y up and z to the viewer they read yaw = asin(r31),
 pitch = atan2(r32, r33), roll = atan2(r21, r11). Not AFLW2000-3D's: another order, and pitch and roll the other
 way: pitch > 0 looks down, roll > 0 tilts the head anticlockwise in the picture."""
+BIWI = EulerConvention("XYZ", (-1, 1, 1))
+"""Angles that Hopenet, and all tables after it, read from BIWI's matrices: of the transposed matrix of `pose.txt`,
+pitch = atan2(m32, m33), yaw = asin(m31), roll = -atan2(m21, m11). That is AFLW2000-3D's order and signs for the
+matrix itself; the two sets' neutral heads differ."""
 
 
 def euler_deg(rotation: Float[Any, "*b 3 3"], convention: EulerConvention = FACELIFT) -> Float[np.ndarray, "*b 3"]:
@@ -71,6 +75,14 @@ def convert_euler(
 ) -> Float[np.ndarray, "*b 3"]:
     """The same head rotation in another convention; degrees."""
     return euler_deg(rotation_from_euler(angles_deg, source), target)
+
+
+def rotation_from_biwi(matrix: Float[Any, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
+    """cam_from_world rotation of the matrix in a BIWI `pose.txt` (its first three lines, not transposed).
+
+    The file's matrix is the identity for a head that faces the camera, in OpenCV axes; only the head's axes change.
+    """
+    return np.asarray(matrix, float) @ FRONTAL
 
 
 def _turn(axis: int, angles: np.ndarray) -> np.ndarray:

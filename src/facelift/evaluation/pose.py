@@ -1,0 +1,98 @@
+"""Errors of head pose: Euler angles as the papers' tables have them, and two distances between rotations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from facelift.geometry import AFLW2000, EulerConvention, euler_deg, geodesic_distance
+
+LARGEST_DEG = 99.0
+"""AFLW2000-3D's pose tables leave out faces with an angle beyond it: 31 of 2000 (Ruiz et al. 2018, Hopenet)."""
+
+
+@dataclass(frozen=True)
+class PoseError:
+    """Mean absolute errors in degrees over the faces found; NaN if there is none."""
+
+    pitch: float
+    yaw: float
+    roll: float
+    mean: float
+    """Of the three."""
+    faces: int
+    """Faces of the set, found or not."""
+    not_found: int
+    """Those of them without a prediction: in none of the means."""
+
+
+def wrapped_deg(angle_deg: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
+    """The same angle in [-180, 180)."""
+    return (np.asarray(angle_deg, float) + 180) % 360 - 180
+
+
+def within_99(angles_deg: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, "m"]:
+    """Faces that AFLW2000-3D's pose tables keep: all three true angles, in its convention, within 99 degrees."""
+    return (np.abs(angles_deg) <= LARGEST_DEG).all(-1)
+
+
+def euler_near(
+    rotation: Float[np.ndarray, "m 3 3"],
+    reference_deg: Float[np.ndarray, "m 3"],
+    convention: EulerConvention = AFLW2000,
+) -> Float[np.ndarray, "m 3"]:
+    """(pitch, yaw, roll) in degrees of cam_from_head rotations, of both ways to write each the one nearer `reference`.
+
+    Every rotation is (a, b, c) about the axes of the order and also (a + 180, 180 - b, c + 180). Labels use both: a yaw
+    of 95 read back as 85 would turn an exact prediction into 180 degrees of pitch and roll. Nearer: by the sum of
+    absolute wrapped differences. (6DRepNet's script instead lets each angle alone be off by 180, which is no rotation.)
+    """
+    first = euler_deg(rotation, convention)
+    middle = "XYZ".index(convention.order[1])
+    second = wrapped_deg(first + 180)
+    second[..., middle] = wrapped_deg(180 - first[..., middle])
+    both = np.stack([first, second])
+    off = np.abs(wrapped_deg(both - reference_deg)).sum(-1)
+    return np.where((off[0] <= off[1])[..., None], first, second)
+
+
+def euler_errors(
+    predicted_deg: Float[np.ndarray, "m 3"], true_deg: Float[np.ndarray, "m 3"]
+) -> Float[np.ndarray, "m 3"]:
+    """|wrap(a - b)| of (pitch, yaw, roll) in one convention, degrees in [0, 180]; NaN in faces not found."""
+    return np.abs(wrapped_deg(np.asarray(predicted_deg, float) - true_deg))
+
+
+def euler_mae(
+    predicted_deg: Float[np.ndarray, "m 3"],
+    true_deg: Float[np.ndarray, "m 3"],
+    *,
+    full: bool = False,
+) -> PoseError:
+    """Mean absolute error of each Euler angle, over the faces `within_99` or the `full` set.
+
+    The usual numbers need AFLW2000's convention on both sides (`euler_near`, or `convert_euler` of what a system
+    prints). NaN predictions are faces not found. Raises ValueError where the truth is NaN.
+    """
+    if not np.isfinite(true_deg).all():
+        raise ValueError(f"face {np.argwhere(~np.isfinite(true_deg))[0, 0]}: expected true angles, found NaN")
+    kept = np.ones(len(true_deg), bool) if full else within_99(true_deg)
+    errors = euler_errors(predicted_deg, true_deg)[kept]
+    found = np.isfinite(errors).all(-1)
+    pitch, yaw, roll = errors[found].mean(0) if found.any() else np.full(3, np.nan)
+    return PoseError(
+        float(pitch), float(yaw), float(roll), float((pitch + yaw + roll) / 3), len(errors), int((~found).sum())
+    )
+
+
+def geodesic_deg(
+    predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]
+) -> Float[np.ndarray, "*b"]:
+    """acos((tr(R_pred R_true^T) - 1) / 2) in degrees, 0..180: the angle of the turn between both."""
+    return np.degrees(geodesic_distance(np.asarray(predicted, float), np.asarray(truth, float)))
+
+
+def frobenius(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b"]:
+    """||I - R_pred R_true^T||_F (Martyniuk et al. 2022, DAD-3DHeads); 2 sqrt 2 sin(angle / 2), so 0..2.83."""
+    difference = np.eye(3) - np.asarray(predicted, float) @ np.swapaxes(np.asarray(truth, float), -1, -2)
+    return np.linalg.norm(difference, axis=(-2, -1))

@@ -114,7 +114,7 @@ def test_vertices_too_few_are_refused(rng):
 
 def test_vertex_error_by_region_and_alignment(rng):
     target = 50 * rng.standard_normal((2, 40, 3))
-    prediction = target + [0, 3, 4]
+    prediction = target + np.array([0, 3, 4])
     prediction[:, 20:] += [0, 3, 4]
     face = np.arange(20)
     np.testing.assert_allclose(mean_vertex_error(prediction, target, alignment="none"), 7.5)

@@ -90,7 +90,7 @@ def test_start_is_where_it_begins(bumpy_grid):
 def test_plane_step_is_exact_for_a_shift_and_leaves_free_directions_alone(rng):
     points = rng.standard_normal((30, 3)) * [1, 1, 0]
     normals = np.tile([0.0, 0, 1], (30, 1))
-    step = plane_step(points, points + [5, 7, 2], normals)
+    step = plane_step(points, points + np.array([5, 7, 2]), normals)
     np.testing.assert_allclose(step.rotation, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(step.translation, [0, 0, 2], atol=1e-12)
 

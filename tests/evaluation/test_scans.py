@@ -49,7 +49,7 @@ def test_florence_measures_along_the_normals_and_crops(bumpy_grid):
     assert florence_rmse(prediction, scan, triangles, nose_tip=np.zeros(3), with_scale=False) == pytest.approx(
         0.5, rel=0.02
     )
-    spoiled = np.where(np.linalg.norm(scan[:, :2], axis=1, keepdims=True) > 50, scan + [0, 0, 40], prediction)
+    spoiled = np.where(np.linalg.norm(scan[:, :2], axis=1, keepdims=True) > 50, scan + np.array([0, 0, 40]), prediction)
     inner = florence_rmse(spoiled, scan, triangles, nose_tip=np.zeros(3), with_scale=False, crop_mm=49.0)
     assert inner == pytest.approx(0.5, rel=0.05)
     assert florence_rmse(spoiled, scan, triangles, nose_tip=np.zeros(3), with_scale=False) > 3

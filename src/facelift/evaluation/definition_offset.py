@@ -103,4 +103,3 @@ def identity_halves(identities: Sequence[str]) -> Bool[np.ndarray, "m"]:
     """Half of each face: every other person in alphabetical order, all faces of one person in the same half."""
     _, index = np.unique(np.asarray(identities), return_inverse=True)
     return index % 2 == 1
-

@@ -112,7 +112,7 @@ def face_nme(
 
 def region_nme(
     errors: Float[np.ndarray, "m n"],
-    regions: Mapping[str, Int[np.ndarray, "_"]],
+    regions: Mapping[str, Int[np.ndarray, "k"]],
     mask: Bool[np.ndarray, "m n"] | Bool[np.ndarray, "n"] | None = None,
 ) -> dict[str, Float[np.ndarray, "m"]]:
     """`face_nme` over all landmarks, named "full", and over each region (`Scheme.regions`)."""

@@ -223,8 +223,8 @@ def _counts(face: MeshFace) -> np.ndarray:
 
 def _checked(faces: Iterable[MeshFace]) -> Iterator[MeshFace]:
     shape = None
-    for number, (points, vertices, *rest) in enumerate(faces):
-        face = MeshFace(np.asarray(points, float), np.asarray(vertices, float), *rest)
+    for number, given in enumerate(faces):
+        face = given._replace(points=np.asarray(given.points, float), vertices=np.asarray(given.vertices, float))
         shape = shape or (face.points.shape, face.vertices.shape)
         if (face.points.shape, face.vertices.shape) != shape:
             raise ValueError(

@@ -79,7 +79,7 @@ def _row(table: Table, row: Row) -> str:
     published = row.source != "measured"
     name = html.escape(row.system) + (f" <small>published: {html.escape(row.source)}</small>" if published else "")
     cells = "".join(f"<td>{_cell(table, row, column)}</td>" for column in table.columns)
-    return f'<tr{" class=published" if published else ""}><td>{name}</td>{cells}</tr>'
+    return f"<tr{' class=published' if published else ''}><td>{name}</td>{cells}</tr>"
 
 
 def _cell(table: Table, row: Row, column: str) -> str:

@@ -42,7 +42,7 @@ def require_rotation(
     return R
 
 
-def number_rows(path: Path, widths: list[int], what: str) -> list[Float[np.ndarray, "_"]]:
+def number_rows(path: Path, widths: list[int], what: str) -> list[Float[np.ndarray, "k"]]:
     """The rows of a text file of numbers; empty lines do not count. Raises ValueError unless their lengths are
     `widths` and all numbers are finite."""
     require_file(path, what)

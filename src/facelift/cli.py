@@ -28,6 +28,9 @@ COMMANDS = {
     "label": Command("brow and pupil labels for photos", "facelift.datasets.pseudo_labels", "LabelConfig", "label"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "train": Command("a lifter or a 2D detector", "facelift.training.command", "TrainConfig", "train"),
+    "evaluate": Command(
+        "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
+    ),
     "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
 }
 

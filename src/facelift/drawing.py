@@ -31,6 +31,9 @@ plane: 1 - (1 + x) exp(-x) = 0.9 at x = 3.88972."""
 _SHIFT = 4
 """Binary digits after the point of the coordinates that OpenCV draws with."""
 
+GREEN, RED = (40, 200, 60), (230, 40, 40)
+"""Labels and predictions, RGB."""
+
 
 @dataclass(frozen=True)
 class Overlay:
@@ -93,6 +96,33 @@ def draw_points(
     for face, certainty in zip(points[seen] * zoom, confidence[seen], strict=True):
         _draw_lines(canvas, face, scheme)
         _draw_points(canvas, face, scheme, certainty)
+    return canvas
+
+
+def draw_truth(
+    image: UInt8[np.ndarray, "h w 3"],
+    truth: Float[np.ndarray, "n 2"],
+    predicted: Float[np.ndarray, "n 2"],
+    scheme: Scheme,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture cut about a face: labels green (NaN left out), prediction red, lines between their points."""
+    known = np.isfinite(truth).all(-1)
+    corners = np.concatenate([truth[known], predicted])
+    side = 0.6 * float(np.ptp(corners, axis=0).max())
+    middle = (corners.min(0) + corners.max(0)) / 2
+    zoom = 160 / side
+    to_tile = np.array([[zoom, 0, 160 - zoom * middle[0]], [0, zoom, 160 - zoom * middle[1]]])
+    index_map = to_tile.copy()
+    index_map[:, 2] += 0.5 * (zoom - 1)  # pixel centres at integer + 0.5 to OpenCV's at integers
+    canvas = cv2.warpAffine(np.ascontiguousarray(image), index_map, (320, 320), flags=cv2.INTER_CUBIC)
+    labels, found = (points @ to_tile[:, :2].T + to_tile[:, 2] for points in (truth, predicted))
+    for line in scheme.lines:
+        cv2.polylines(
+            canvas, [np.array([_fixed(found[i]) for i in line], np.int32)], False, RED, 1, cv2.LINE_AA, _SHIFT
+        )
+    for index in np.flatnonzero(known):
+        cv2.line(canvas, _fixed(labels[index]), _fixed(found[index]), RED, 1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, _fixed(labels[index]), 2 << _SHIFT, GREEN, -1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 

@@ -94,3 +94,23 @@ def frobenius(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "
     """||I - R_pred R_true^T||_F (Martyniuk et al. 2022, DAD-3DHeads); 2 sqrt 2 sin(angle / 2), so 0..2.83."""
     difference = np.eye(3) - np.asarray(predicted, float) @ np.swapaxes(np.asarray(truth, float), -1, -2)
     return np.linalg.norm(difference, axis=(-2, -1))
+
+
+def frame_turn(predicted: Float[np.ndarray, "m 3 3"], truth: Float[np.ndarray, "m 3 3"]) -> Float[np.ndarray, "3 3"]:
+    """The rotation Q that minimises sum_i |R_pred,i Q - R_true,i|_F^2 (Wahba 1965): the turn between two definitions
+    of the head's axes. Faces with NaN do not count; raises ValueError where none is left."""
+    known = np.isfinite(predicted).all((1, 2)) & np.isfinite(truth).all((1, 2))
+    if not known.any():
+        raise ValueError("frame_turn: expected a face with both rotations, found none")
+    u, _, vt = np.linalg.svd(np.einsum("mji,mjk->ik", predicted[known], truth[known]))
+    return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+
+
+def without_frame_turn(
+    predicted: Float[np.ndarray, "m 3 3"], truth: Float[np.ndarray, "m 3 3"], half: Bool[np.ndarray, "m"]
+) -> Float[np.ndarray, "m 3 3"]:
+    """Predictions in the truth's head axes; each half of the faces by the `frame_turn` of the other half."""
+    turned = np.empty_like(predicted)
+    for part in (half, ~half):
+        turned[part] = predicted[part] @ frame_turn(predicted[~part], truth[~part])
+    return turned

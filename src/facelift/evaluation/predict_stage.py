@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from facelift.atomic import written_whole
 from facelift.commands.report import progress, say, tell
-from facelift.datasets.sample import FaceSample
+from facelift.datasets.benchmarks import Faces
 from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
 from facelift.evaluation.systems import Answer, System
 from facelift.landmarks import SCHEMES
@@ -20,23 +19,12 @@ _BLOCK = 200
 """Faces between two writes: what a kill loses."""
 
 
-@runtime_checkable
-class Benchmark(Protocol):
-    """Labelled faces in a fixed order."""
-
-    name: str
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> FaceSample: ...
-
-
 @dataclass(frozen=True)
 class PredictStage:
     """One system over one benchmark."""
 
     system: System
-    benchmark: Benchmark
+    benchmark: Faces
     out: Path
 
     def run(self) -> Path:

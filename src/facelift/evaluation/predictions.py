@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from facelift.atomic import written_whole
-from facelift.landmarks import SCHEMES
+from facelift.landmarks import SCHEMES, conversion
 
 FORMAT, VERSION = "facelift-predictions", 1
 _REQUIRED = ("name", "points_2d", "scheme")
@@ -53,6 +53,21 @@ class Predictions:
         taken = {key: value[index] for key, value in _arrays(self).items()}
         blank: dict[str, Any] = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
         return replace(self, name=np.array(names, str), found=taken["found"] & there, **blank), there
+
+    def to(self, scheme: str) -> "Predictions":
+        """In another landmark scheme, by the rules of `Face.to`. Raises ValueError where this one does not have it."""
+        if scheme == self.scheme:
+            return self
+        weights = conversion(self.scheme, scheme)
+        changed: dict[str, Any] = {"points_2d": weights @ self.points_2d}
+        if self.points_3d is not None:
+            changed["points_3d"] = weights @ self.points_3d
+        if self.covariance is not None:
+            changed["covariance"] = np.einsum("ts,nsij->ntij", weights**2, self.covariance)
+        if self.visibility is not None:
+            parts = np.where(weights > 0, self.visibility[:, None], np.inf)
+            changed["visibility"] = parts.min(-1)
+        return replace(self, scheme=scheme, **changed)
 
 
 def _arrays(predictions: Predictions) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Published numbers, printed beside measured ones and marked as such. Percent and degrees as in the papers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from facelift.evaluation.tables import Row
 
 FACELIFT = "Ferman et al., CVPR 2024"
 SYNERGY = "Wu et al., 3DV 2021"
 REGIONS = ("full", "contours", "brows", "nose", "eyes", "mouth")
-YAW = ("yaw 0-30", "yaw 30-60", "yaw 60-90", "mean of bins")
+YAW = ("yaw 0-30", "yaw 30-60", "yaw 60+", "mean of bins")
 
 
 def _rows(source: str, columns: Sequence[str], table: str) -> tuple[Row, ...]:
@@ -152,3 +153,31 @@ NME_DAD3DHEADS = _rows(
     FaceLift: 2.78
     """,
 )
+
+_NME = {"aflw2000": NME_AFLW2000_REANNOTATED, "aflw2000_original": NME_AFLW2000_ORIGINAL, "aflw": NME_AFLW21}
+_POSE = {"aflw2000": POSE_AFLW2000, "aflw2000_original": POSE_AFLW2000, "biwi": POSE_BIWI}
+_NMLC = {"dad3dheads_val": NMLC_DAD3DHEADS, "multiface": NMLC_MULTIFACE}
+_SAMPLES = {"aflw2000_sample": "aflw2000", "aflw2000_sample_original": "aflw2000_original"}
+"""Samples, and the full set that their published rows are on."""
+
+
+def nme_rows(benchmark: str) -> tuple[Row, ...]:
+    """Published NME of a benchmark; those of the full set, which their source says, for a sample."""
+    return _of(_NME, benchmark)
+
+
+def pose_rows(benchmark: str) -> tuple[Row, ...]:
+    """Published pose errors, as `nme_rows`."""
+    return _of(_POSE, benchmark)
+
+
+def nmlc_rows(benchmark: str) -> tuple[Row, ...]:
+    """Published NMLC of a benchmark."""
+    return _of(_NMLC, benchmark)
+
+
+def _of(tables: dict[str, tuple[Row, ...]], benchmark: str) -> tuple[Row, ...]:
+    rows = tables.get(_SAMPLES.get(benchmark, benchmark), ())
+    if benchmark in _SAMPLES:
+        return tuple(replace(row, source=f"{row.source}, on the full set") for row in rows)
+    return rows

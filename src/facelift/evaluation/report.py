@@ -44,7 +44,8 @@ class Report:
     tables: Sequence[Table]
     figures: Sequence[tuple[str, str]]
     """(caption, SVG)."""
-    faces: Sequence[Picture]
+    galleries: Sequence[tuple[str, Sequence[Picture]]]
+    """(heading, drawn faces)."""
 
     def write(self, path: Path) -> Path:
         """Writes the file whole or not at all."""
@@ -55,14 +56,13 @@ class Report:
     def html(self) -> str:
         """The document."""
         figures = "".join(f"<figure>{svg}{_caption(text)}</figure>" for text, svg in self.figures)
-        faces = "".join(_face(picture) for picture in self.faces)
         parts = [
             "<!doctype html>",
             f'<html lang="en"><meta charset="utf-8"><title>{html.escape(self.title)}</title><style>{_STYLE}</style>',
             f"<h1>{html.escape(self.title)}</h1>",
             *(_table(table) for table in self.tables),
             f'<h2>Figures</h2><div class="figures">{figures}</div>' if figures else "",
-            f'<h2>Worst faces</h2><p>Truth green, prediction red.</p><div class="faces">{faces}</div>' if faces else "",
+            *(_gallery(heading, pictures) for heading, pictures in self.galleries),
             "</html>",
         ]
         return "\n".join(part for part in parts if part)
@@ -92,6 +92,11 @@ def _cell(table: Table, row: Row, column: str) -> str:
     if cell.low is None:
         return value
     return f"{value} <small>[{cell.low:.{table.digits}f}, {cell.high:.{table.digits}f}]</small>"
+
+
+def _gallery(heading: str, pictures: Sequence[Picture]) -> str:
+    faces = "".join(_face(picture) for picture in pictures)
+    return f'<h2>{html.escape(heading)}</h2><p>Truth green, prediction red.</p><div class="faces">{faces}</div>'
 
 
 def _face(picture: Picture) -> str:

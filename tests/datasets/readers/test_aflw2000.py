@@ -172,7 +172,7 @@ def test_real_labels_of_the_sample(data_dir):
         if abs(labels["pose"][index][1]) < 60:
             assert nose < jaw  # the camera looks along +z, so the nose is nearer
         assert (face.attributes["pose_scored"] == "no") == labels["in_31_excluded"][index]
-    with pytest.raises(FileNotFoundError, match=r"aflw2000_sample\.npz: expected the packed set"):
+    with pytest.raises(FileNotFoundError, match=r"aflw2000_sample\.npz: expected the labels of the packed set"):
         AFLW2000Sample(data_dir / "none")
 
 

@@ -1,0 +1,199 @@
+"""`facelift evaluate score`: tables and a report from predictions files and a benchmark's labels alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facelift.atomic import written_whole
+from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes, open_benchmark
+from facelift.drawing import draw_truth
+from facelift.evaluation.calibration import LEVELS, reliability
+from facelift.evaluation.figures import cumulative_curves, grouped_bars
+from facelift.evaluation.figures import reliability as reliability_plot
+from facelift.evaluation.mesh_tables import MeshTables, build_mesh_entry, mesh_labels
+from facelift.evaluation.nme import region_nme
+from facelift.evaluation.point_tables import NORMALISERS, Entry, PointTables, Protocol, build_entry
+from facelift.evaluation.predictions import Predictions, read_predictions
+from facelift.evaluation.report import Picture, Report
+from facelift.evaluation.tables import Table
+from facelift.evaluation.truth import Truth, gather
+from facelift.landmarks import SCHEMES
+
+SHOWN = 24
+"""Faces of a gallery of the report."""
+THRESHOLDS = {"box": 0.07, "face_box": 0.07, "diagonal": 0.05, "inter_ocular": 0.10, "inter_pupil": 0.10}
+"""Usual thresholds of AUC and failure rate: 7 % of the box (Bulat et al. 2017), 10 % of the eyes (WFLW)."""
+
+
+@dataclass(frozen=True)
+class ScoreStage:
+    """Predictions files of some systems on one benchmark."""
+
+    files: Sequence[Path]
+    benchmark: Benchmark
+    data: Path
+    normaliser: str | None = None
+    """None for the benchmark's own."""
+    threshold: float | None = None
+    """Of AUC and failure rate, a fraction; None for the usual one of the normaliser."""
+    vertices: Path | None = None
+    """For NMLC: a tables.json of another split whose chosen vertices are applied, not chosen anew."""
+
+    def run(self, out: Path | None, compare: tuple[str, str] | None = None) -> list[Table]:
+        """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file."""
+        predictions = _named([read_predictions(path) for path in self.files], self.files)
+        faces = open_benchmark(self.benchmark.name, self.data)
+        if self.benchmark.mesh:
+            if not isinstance(faces, FacesOfMeshes):
+                raise TypeError(f"{self.benchmark.name}: expected faces with meshes, found {type(faces).__name__}")
+            tables, report = self._meshes(predictions, faces, compare)
+        elif self.benchmark.normalizer == "none" and not self.benchmark.pose:
+            raise ValueError(f"{self.benchmark.name}: expected a benchmark with labels to score, found one without")
+        else:
+            tables, report = self._points(predictions, gather(self.benchmark, faces), compare)
+        if out is not None:
+            write_tables(out, tables)
+            report.write(out / "report.html")
+        return tables
+
+    def _points(
+        self, predictions: dict[str, Predictions], truth: Truth, compare: tuple[str, str] | None
+    ) -> tuple[list[Table], Report]:
+        protocol = self._protocol()
+        entries = [build_entry(name, found, truth, protocol) for name, found in predictions.items()]
+        tables = PointTables(truth, protocol, entries)
+        made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        return made, Report(
+            f"{self.benchmark.name}: {', '.join(predictions)}", made, _figures(tables), _galleries(tables)
+        )
+
+    def _meshes(
+        self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
+    ) -> tuple[list[Table], Report]:
+        labels = mesh_labels(self.benchmark, faces)
+        frozen = read_vertices(self.vertices) if self.vertices else {}
+        entries = [
+            build_mesh_entry(name, found, labels, faces, _frozen(frozen, name, self.vertices))
+            for name, found in predictions.items()
+        ]
+        tables = MeshTables(self.benchmark, labels, entries)
+        made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        curves = {entry.system: 100 * _scored(entry.nmlc.per_face) for entry in entries}
+        figures = [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))]
+        return made, Report(f"{self.benchmark.name}: {', '.join(predictions)}", made, figures, ())
+
+    def _protocol(self) -> Protocol:
+        normaliser = self.normaliser or self.benchmark.normalizer
+        if normaliser not in NORMALISERS:
+            raise ValueError(f"normaliser: expected one of {', '.join(NORMALISERS)}, found {normaliser!r}")
+        return Protocol(normaliser, THRESHOLDS[normaliser] if self.threshold is None else self.threshold)
+
+
+def write_tables(folder: Path, tables: Sequence[Table]) -> None:
+    """tables.txt, .md, .csv and .json, each whole or not at all."""
+    rows = [table.csv().splitlines() for table in tables]
+    texts = {
+        "txt": "\n\n".join(table.text() for table in tables) + "\n",
+        "md": "\n\n".join(table.markdown() for table in tables) + "\n",
+        "csv": "\n".join([rows[0][0], *(line for part in rows for line in part[1:])]) + "\n",
+        "json": json.dumps([table.document() for table in tables], indent=2, ensure_ascii=False, allow_nan=False),
+    }
+    for ending, text in texts.items():
+        with written_whole(folder / f"tables.{ending}") as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def read_vertices(path: Path) -> dict[str, np.ndarray]:
+    """The vertices that each system's NMLC chose, from a tables.json. ValueError, naming the file, without them."""
+    try:
+        tables = json.loads(Path(path).read_text(encoding="utf-8"))
+        table = next(table for table in tables if table["title"] == "Chosen vertex of each landmark")
+        return {
+            row["system"]: np.array([int(row["cells"][column]["value"]) for column in table["columns"]])
+            for row in table["rows"]
+        }
+    except (json.JSONDecodeError, StopIteration, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a tables.json with chosen vertices, found {error!r}") from error
+
+
+def _frozen(vertices: dict[str, np.ndarray], system: str, path: Path | None) -> np.ndarray | None:
+    if path is None:
+        return None
+    if system not in vertices:
+        raise ValueError(f"{path}: expected vertices of {system!r}, found those of {', '.join(vertices)}")
+    return vertices[system]
+
+
+def _named(predictions: Sequence[Predictions], files: Sequence[Path]) -> dict[str, Predictions]:
+    """By system, or by file name where two files hold one system or a file does not say."""
+    systems = [str(found.about.get("system", "")) for found in predictions]
+    names = [
+        system if system and systems.count(system) == 1 else path.stem
+        for system, path in zip(systems, files, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise ValueError(f"predictions: expected files of different names, found {', '.join(map(str, files))}")
+    return dict(zip(names, predictions, strict=True))
+
+
+def _scored(per_face: np.ndarray) -> np.ndarray:
+    return per_face[~np.isnan(per_face)]
+
+
+def _figures(tables: PointTables) -> list[tuple[str, str]]:
+    limit = 100 * tables.protocol.threshold
+    curves = {entry.system: 100 * _scored(tables.per_face(entry)) for entry in tables.entries}
+    figures = [("Cumulative error; faces not found are never reached", cumulative_curves(curves, limit, "%"))]
+    by_yaw = {entry.system: tables.yaw_means(entry) for entry in tables.entries}
+    names = list(next(iter(by_yaw.values()), {}))
+    if names:
+        groups = {name: {system: means[name] for system, means in by_yaw.items()} for name in names}
+        figures.append(("Error by yaw", grouped_bars(groups, "NME, %")))
+    regions = SCHEMES[tables.truth.benchmark.scheme].regions
+    parts = {entry.system: region_nme(entry.errors, regions, tables.truth.counted) for entry in tables.entries}
+    groups = {region: {system: _percent(values[region]) for system, values in parts.items()} for region in regions}
+    figures.append(("Error by region", grouped_bars(groups, "NME, %")))
+    observed = {}
+    for entry in tables.entries:
+        distances = tables.mahalanobis_of(entry)
+        if distances is not None and np.isfinite(distances).any():
+            observed[entry.system] = reliability(distances, model="laplacian").observed
+    if observed:
+        figures.append(("Reliability of the uncertainty (Laplacian)", reliability_plot(LEVELS, observed)))
+    return figures
+
+
+def _percent(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return 100 * float(finite.mean()) if len(finite) else float("nan")
+
+
+def _galleries(tables: PointTables) -> list[tuple[str, list[Picture]]]:
+    galleries = []
+    for entry in tables.entries:
+        nme = tables.per_face(entry)
+        found = np.flatnonzero(np.isfinite(nme))
+        worst = found[np.argsort(-nme[found])][:SHOWN]
+        galleries.append((f"Worst {len(worst)} faces of {entry.system}", _pictures(tables, entry, worst, nme)))
+    first = tables.entries[0]
+    nme, yaw = tables.per_face(first), tables.truth.attributes.get("yaw")
+    found = np.flatnonzero(np.isfinite(nme))
+    if yaw is not None and yaw.dtype == float and len(found):
+        ordered = found[np.argsort(yaw[found])]
+        across = ordered[np.linspace(0, len(ordered) - 1, min(SHOWN, len(ordered))).astype(int)]
+        title = f"{len(across)} faces of {first.system} from one profile to the other, evenly by rank of yaw"
+        galleries.append((title, _pictures(tables, first, across, nme)))
+    return galleries
+
+
+def _pictures(tables: PointTables, entry: Entry, chosen: np.ndarray, nme: np.ndarray) -> list[Picture]:
+    truth, pictures = tables.truth, []
+    scheme = SCHEMES[truth.benchmark.scheme]
+    for index in chosen:
+        image = truth.faces[int(index)].image
+        pixels = draw_truth(image, truth.points[index], entry.predictions.points_2d[index], scheme)
+        pictures.append(Picture(pixels, f"{truth.name[index]}: {100 * nme[index]:.2f} %"))
+    return pictures

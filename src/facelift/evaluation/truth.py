@@ -1,0 +1,75 @@
+"""The labels of a benchmark, stacked: what predictions are scored against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int8
+
+from facelift.datasets.benchmarks import Benchmark, Faces
+from facelift.datasets.sample import UNKNOWN, VISIBLE
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """m labelled faces of a benchmark with 2D points; pictures stay with `faces`."""
+
+    benchmark: Benchmark
+    faces: Faces
+    name: np.ndarray
+    """(m,) str, each once."""
+    points: Float[np.ndarray, "m n 2"]
+    """px; NaN where there is no label."""
+    state: Int8[np.ndarray, "m n"]
+    box: Float[np.ndarray, "m 4"]
+    identity: np.ndarray
+    """(m,) str: what a bootstrap draws as one; the face's own name where the set names no person."""
+    attributes: dict[str, np.ndarray]
+    """(m,) each: str or float, "" or NaN where a face has none."""
+    rotation: Float[np.ndarray, "m 3 3"] | None
+    points_3d: Float[np.ndarray, "m n 3"] | None
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    @property
+    def counted(self) -> Bool[np.ndarray, "m n"]:
+        """The points of the main tables: the visible ones where the set labels visibility, else all labelled."""
+        labelled = np.isfinite(self.points).all(-1)
+        return labelled & (self.state == VISIBLE) if self.benchmark.visibility else labelled
+
+    @property
+    def state_known(self) -> Bool[np.ndarray, "m n"]:
+        """Points whose visibility somebody labelled."""
+        return self.state != UNKNOWN
+
+
+def gather(benchmark: Benchmark, faces: Faces) -> Truth:
+    """Reads the labels of all faces. Raises ValueError for a name that comes twice, and what the reader raises."""
+    samples = [faces[index] for index in range(len(faces))]
+    names = np.array([sample.name for sample in samples], str)
+    unique, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{benchmark.name}: expected every name once, found {str(unique[counts > 1][0])!r} twice")
+    keys = list(dict.fromkeys(key for sample in samples for key in sample.attributes))
+    return Truth(
+        benchmark,
+        faces,
+        names,
+        np.stack([sample.points for sample in samples]).astype(float),
+        np.stack([sample.state for sample in samples]),
+        np.stack([sample.box for sample in samples]).astype(float),
+        np.array([sample.identity or sample.name for sample in samples], str),
+        {key: _column([sample.attributes.get(key) for sample in samples]) for key in keys},
+        _stacked([sample.rotation for sample in samples]),
+        _stacked([sample.points_3d for sample in samples]),
+    )
+
+
+def _column(values: list) -> np.ndarray:
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else str(value) for value in values], str)
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _stacked(values: list) -> np.ndarray | None:
+    return None if any(value is None for value in values) else np.stack(values).astype(float)

@@ -220,8 +220,8 @@ class PointTables:
         convention = "BIWI as Hopenet reads it" if self.truth.benchmark.name == "biwi" else "AFLW2000-3D"
         notes = (
             f"Angles in the convention of {convention}; faces not found are in no mean.",
-            f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as in the papers.",
-            "head axes aligned: without a constant turn between both frames, fitted on the other half of identities.",
+            f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
+            "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
         )
         columns = ("yaw", "pitch", "roll", "mean", "geodesic", "||I - R R^T||")
         known = published.pose_rows(self.truth.benchmark.name)

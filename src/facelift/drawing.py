@@ -104,7 +104,7 @@ def draw_truth(
     truth: Float[np.ndarray, "n 2"],
     predicted: Float[np.ndarray, "n 2"],
     scheme: Scheme,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "320 320 3"]:
     """The picture cut about a face: labels green (NaN left out), prediction red, lines between their points."""
     known = np.isfinite(truth).all(-1)
     corners = np.concatenate([truth[known], predicted])

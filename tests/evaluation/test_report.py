@@ -34,7 +34,7 @@ def test_report_holds_everything_and_needs_nothing(tmp_path):
         ("reliability", reliability(np.linspace(0, 1, 5), {"a": np.linspace(0, 1, 5) ** 2})),
     ]
     picture = Picture(np.full((8, 8, 3), (200, 10, 10), np.uint8), 'face "1" & co')
-    report = Report("Title & more", [Table("NME", ("all",), rows, ("a note",))], figures, [picture])
+    report = Report("Title & more", [Table("NME", ("all",), rows, ("a note",))], figures, [("Worst faces", [picture])])
     path = report.write(tmp_path / "r.html")
     text = path.read_text(encoding="utf-8")
     tags = Tags()

@@ -143,9 +143,9 @@ class MeshTables:
         """The chosen vertices, to be frozen and applied to another split."""
         columns = tuple(str(index) for index in range(SCHEMES[SCHEME].size))
         rows = tuple(
-            Row(entry.system, {str(i): float(v) for i, v in enumerate(entry.nmlc.indices)}) for entry in self.entries
+            Row(entry.system, {str(i): int(v) for i, v in enumerate(entry.nmlc.indices)}) for entry in self.entries
         )
-        return Table("Chosen vertex of each landmark", columns, rows, digits=0)
+        return Table("Chosen vertex of each landmark", columns, rows)
 
     def comparison(self, first: str, second: str) -> Table:
         """Paired difference of NMLC per face, each system by its own vertices."""
@@ -168,7 +168,7 @@ class MeshTables:
     def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> Row:
         parts = region_nme(found.errors, SCHEMES[SCHEME].regions)
         cells: dict[str, Measured | float] = {name: self._mean(values) for name, values in parts.items()}
-        return Row(system, cells | {"not found": float((~predictions.found).sum())})
+        return Row(system, cells | {"not found": int((~predictions.found).sum())})
 
     def _mean(self, values: np.ndarray) -> Measured:
         finite = np.where(np.isfinite(values), 100 * values, np.nan)

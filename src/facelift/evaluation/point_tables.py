@@ -372,7 +372,7 @@ class PointTables:
             cells["mean of bins"] = self._statistic(over_bins, found)
         cells["all"] = self._mean(nme)
         cells["not found = failed"] = self._mean(np.where(np.isposinf(nme), self.protocol.failure, nme))
-        cells["not found"] = float(np.isposinf(nme).sum())
+        cells["not found"] = int(np.isposinf(nme).sum())
         threshold, scored = self.protocol.threshold, int((~np.isnan(nme)).sum())
         for column, field in zip(columns[-2:], ("auc", "failure_rate"), strict=True):
 

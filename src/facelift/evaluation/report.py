@@ -15,7 +15,7 @@ from facelift.atomic import written_whole
 from facelift.evaluation.tables import Measured, Row, Table
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 96rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
 th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
@@ -86,6 +86,8 @@ def _cell(table: Table, row: Row, column: str) -> str:
     cell = row.cells.get(column)
     if cell is None:
         return "-"
+    if isinstance(cell, int):
+        return str(cell)
     if not isinstance(cell, Measured):
         return f"{cell:.{table.digits}f}"
     value = f'<span title="over {cell.count}">{cell.value:.{table.digits}f}</span>'

@@ -25,8 +25,8 @@ class Row:
     """One system."""
 
     system: str
-    cells: Mapping[str, Measured | float]
-    """By column; a bare number is published, not measured."""
+    cells: Mapping[str, Measured | float | int]
+    """By column; a bare number is published, or (int) a count."""
     source: str = "measured"
     """"measured", or where a published row comes from."""
 
@@ -95,9 +95,11 @@ class Table:
         mark = "" if row.source == "measured" else f"published: {row.source}"
         return row.system, *(self._cell(row.cells.get(column)) for column in self.columns), mark
 
-    def _cell(self, cell: Measured | float | None) -> str:
+    def _cell(self, cell: Measured | float | int | None) -> str:
         if cell is None:
             return "-"
+        if isinstance(cell, int):
+            return str(cell)
         if not isinstance(cell, Measured):
             return f"{cell:.{self.digits}f}"
         value = f"{cell.value:.{self.digits}f}"

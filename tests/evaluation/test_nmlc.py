@@ -196,15 +196,31 @@ def test_equal_vertices_give_the_lowest(rng):
 
 
 def test_finds_a_minimum_that_float32_cannot_tell_apart(rng):
-    """Faces far from the origin, vertices that differ in the ninth digit."""
-    faces, _ = make_faces(rng, count=6, landmarks=3, vertices=4)
+    """For each landmark a cluster of vertices that differ in the ninth digit, far from the origin."""
+    faces, definition = make_faces(rng, landmarks=3)
+    clusters = rng.normal(size=(40, 3, 2)) * 1e-8
     close = []
     for face in faces:
-        near = face.points[0] + [[30.0, 0], [29.9999998, 0], [29.9999999, 0]]
-        close.append(face._replace(points=face.points + 1e4, vertices=np.concatenate([near, face.vertices]) + 1e4))
-    found = nmlc(close)
-    np.testing.assert_array_equal(found.indices, brute_force(close)[0])
-    assert found.indices[0] == 1
+        vertices = face.vertices[definition] + face.scale * (clusters + rng.normal(size=clusters.shape) * 1e-9)
+        close.append(face._replace(points=face.points + 1e3, vertices=vertices.reshape(-1, 2) + 1e3))
+    np.testing.assert_array_equal(nmlc(close).indices, brute_force(close)[0])
+
+
+def test_candidates_that_float32_cannot_tell_apart_are_weighed_by_face_too():
+    """A step of 1e-9 at a distance of 1: half a step for the first vertex, by the face where two landmarks count,
+    against 0.7 for the second."""
+    first, second = (np.array([[0.0, 0.0], [step, 0.0], [50.0, 0.0]]) for step in (1e-9, 0.7e-9))
+    both = MeshFace(np.array([[-1.0, 0.0], [50.0, 0.0]]), first, 1.0, np.array([True, True]))
+    alone = MeshFace(np.array([[1.0, 0.0], [50.0, 0.0]]), second, 1.0, np.array([True, False]))
+    assert nmlc([both, alone]).indices[0] == 1
+    assert nmlc([both._replace(counted=None), alone._replace(counted=None)]).indices[0] == 0
+
+
+def test_few_candidates_far_from_the_origin(rng):
+    faces, _ = make_faces(rng)
+    shift = 1e5 * 200
+    faces = [face._replace(points=face.points + shift, vertices=face.vertices + shift) for face in faces]
+    assert len(module._candidates(faces, 1)[0]) < 3 * N
 
 
 def test_one_face_gone_astray_leaves_few_candidates(rng):
@@ -238,6 +254,7 @@ def test_a_landmark_that_counts_nowhere_has_no_vertex(rng):
     assert found.indices[2] == -1 and (np.delete(found.indices, 2) >= 0).all()
     assert np.isnan(found.errors[:5, 2]).all() and np.isinf(found.errors[5]).all()
     np.testing.assert_array_equal(found.indices, brute_force(faces)[0])
+    assert len(module._candidates(faces, 1)[0]) < 3 * N
     everywhere = nmlc([face._replace(counted=None) for face in faces[:5]], indices=found.indices)
     assert np.isnan(everywhere.errors[:, 2]).all() and np.isfinite(np.delete(everywhere.errors, 2, axis=1)).all()
 

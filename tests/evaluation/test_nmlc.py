@@ -218,7 +218,7 @@ def test_candidates_that_float32_cannot_tell_apart_are_weighed_by_face_too():
 
 def test_few_candidates_far_from_the_origin(rng):
     faces, _ = make_faces(rng)
-    shift = 1e5 * 200
+    shift = 1e9
     faces = [face._replace(points=face.points + shift, vertices=face.vertices + shift) for face in faces]
     assert len(module._candidates(faces, 1)[0]) < 3 * N
 

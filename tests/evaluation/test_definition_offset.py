@@ -171,12 +171,16 @@ def test_a_landmark_that_never_counts_keeps_its_place(rng):
 
 
 def test_of_one_view_direction_the_step_is_the_shortest(rng):
-    """Frontal pictures alone say nothing about depth: its step is 0, the others are the mean difference."""
+    """Pictures from one direction, however rolled, say nothing about depth: its step is 0, the others are the mean
+    difference in the head's axes."""
     faces = Set(rng)
-    faces.rotation = np.tile(np.diag([1.0, -1, -1]), (M, 1, 1))
+    roll = Rotation.from_euler("z", rng.uniform(0, 360, (M, 1)), degrees=True).as_matrix()
+    view = Rotation.random(random_state=5).as_matrix()
+    faces.rotation = roll @ view
     found = faces.fit()
-    mean = ((faces.predicted - faces.truth) / faces.size[:, None, None]).mean(0)
-    np.testing.assert_allclose(found, np.column_stack([mean * [1, -1], np.zeros(N)]), atol=1e-12)
+    difference = (faces.predicted - faces.truth) / faces.size[:, None, None]
+    mean = np.einsum("mdk,mnd->nk", roll[:, :2, :2], difference) / M
+    np.testing.assert_allclose(found, mean @ view[:2], atol=1e-12)
     assert np.abs(mean).max() > 0.01
 
 

@@ -80,7 +80,7 @@ def fit_offsets(
     """
     found = _check_views(predicted, rotation, size)
     difference = (np.asarray(predicted, float) - truth) / size[:, None, None]
-    used = np.isfinite(difference).all(-1) & found[:, None]
+    used = np.isfinite(difference).all(-1)
     if counted is not None:
         used &= counted
     view = np.where(found[:, None, None], rotation, 0.0)[:, : predicted.shape[-1]]

@@ -85,9 +85,7 @@ def euler_mae(
     )
 
 
-def geodesic_deg(
-    predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]
-) -> Float[np.ndarray, "*b"]:
+def geodesic_deg(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b"]:
     """acos((tr(R_pred R_true^T) - 1) / 2) in degrees, 0..180: the angle of the turn between both."""
     return np.asarray(np.degrees(geodesic_distance(np.asarray(predicted, float), np.asarray(truth, float))))
 

@@ -1,4 +1,4 @@
-"""Euler angles: round trips, SciPy's matrices, the meaning of each sign, and AFLW2000-3D's own labels."""
+"""Euler angles: round trips, SciPy's matrices, the meaning of each sign, BIWI's files and AFLW2000-3D's own labels."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from facelift.geometry import (
     AFLW2000,
+    BIWI,
     FACELIFT,
     TDDFA,
     EulerConvention,
@@ -13,10 +14,11 @@ from facelift.geometry import (
     euler_deg,
     look_at_rotation,
     procrustes,
+    rotation_from_biwi,
     rotation_from_euler,
 )
 
-CONVENTIONS = {"facelift": FACELIFT, "aflw2000": AFLW2000, "tddfa": TDDFA}
+CONVENTIONS = {"facelift": FACELIFT, "aflw2000": AFLW2000, "tddfa": TDDFA, "biwi": BIWI}
 FRONTAL = np.diag([1.0, -1.0, -1.0])
 
 
@@ -68,7 +70,9 @@ def test_conversion_keeps_the_rotation(source, target, rng):
         rotation_from_euler(angles, CONVENTIONS[source]),
         atol=1e-12,
     )
-    if source != target:
+    if CONVENTIONS[source] == CONVENTIONS[target]:  # BIWI and AFLW2000-3D
+        np.testing.assert_allclose(converted, angles, atol=1e-9)
+    else:
         assert np.abs(converted - angles).max() > 5
 
 
@@ -79,7 +83,7 @@ def seen(rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("name", "up", "right", "clockwise"),
-    [("facelift", 1, 1, 1), ("aflw2000", 1, -1, 1), ("tddfa", -1, -1, -1)],
+    [("facelift", 1, 1, 1), ("aflw2000", 1, -1, 1), ("tddfa", -1, -1, -1), ("biwi", 1, -1, 1)],
 )
 def test_signs_mean_what_a_viewer_sees(name, up, right, clockwise):
     """+20 degrees of one angle each: does the nose go up, to the picture's right, the crown to the right?"""
@@ -128,6 +132,47 @@ def test_tddfa_angles_are_read_from_the_entries_that_its_code_reads(rng):
     yaw = np.arcsin(r[:, 2, 0])
     roll = np.arctan2(r[:, 1, 0], r[:, 0, 0])
     np.testing.assert_allclose(np.degrees(np.stack([pitch, yaw, roll], axis=-1)), angles, atol=1e-9)
+
+
+def test_biwi_angles_are_those_that_hopenet_reads_from_the_file(rng):
+    """Hopenet's lines, on the transposed matrix of `pose.txt`; SciPy makes the matrices, anywhere short of profile."""
+    matrix = Rotation.from_euler("XYZ", random_angles(rng, BIWI, 200), degrees=True).as_matrix()
+    R = np.swapaxes(matrix, -1, -2)
+    roll = -np.arctan2(R[:, 1, 0], R[:, 0, 0])
+    yaw = -np.arctan2(-R[:, 2, 0], np.sqrt(R[:, 2, 1] ** 2 + R[:, 2, 2] ** 2))
+    pitch = np.arctan2(R[:, 2, 1], R[:, 2, 2])
+    expected = np.degrees(np.stack([pitch, yaw, roll], axis=-1))
+    np.testing.assert_allclose(euler_deg(rotation_from_biwi(matrix), BIWI), expected, atol=1e-9)
+    assert (np.abs(expected).max(0) > 80).all()
+
+
+def test_biwi_angles_are_scipys_of_the_matrix_and_not_of_its_transpose():
+    matrix = Rotation.random(100, random_state=2).as_matrix()
+    found = euler_deg(rotation_from_biwi(matrix), BIWI)
+    expected = Rotation.from_matrix(matrix).as_euler("XYZ", degrees=True) * [-1, 1, 1]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    transposed = euler_deg(rotation_from_biwi(np.swapaxes(matrix, -1, -2)), BIWI)
+    assert np.median(np.abs(transposed - found)) > 10
+
+
+def test_biwi_angles_in_our_convention_are_scipys():
+    matrix = Rotation.random(100, random_state=3).as_matrix()
+    found = euler_deg(rotation_from_biwi(matrix), FACELIFT)
+    yaw, pitch, roll = Rotation.from_matrix(matrix).as_euler("YXZ", degrees=True).T
+    np.testing.assert_allclose(found, np.stack([-pitch, -yaw, roll], axis=-1), atol=1e-9)
+    converted = convert_euler(euler_deg(rotation_from_biwi(matrix), BIWI), BIWI, FACELIFT)
+    np.testing.assert_allclose(converted, found, atol=1e-9)
+
+
+def test_biwi_matrix_moves_the_head_and_keeps_the_camera():
+    """The identity faces the camera. A turn by +20 degrees about the camera's y (down) takes the nose to the left."""
+    np.testing.assert_array_equal(rotation_from_biwi(np.eye(3)), FRONTAL)
+    matrix = Rotation.from_euler("y", 20, degrees=True).as_matrix()
+    nose, crown = seen(rotation_from_biwi(matrix))
+    np.testing.assert_allclose(nose, [-np.sin(np.radians(20)), 0, -np.cos(np.radians(20))], atol=1e-12)
+    np.testing.assert_allclose(crown, [0, -1, 0], atol=1e-12)
+    np.testing.assert_allclose(euler_deg(rotation_from_biwi(matrix), BIWI), [0, 20, 0], atol=1e-9)
+    assert rotation_from_biwi(np.tile(matrix, (1, 2, 1, 1))).shape == (1, 2, 3, 3)
 
 
 def test_aflw2000_labels_are_the_rotation_that_aligns_a_head_to_their_3d_points(data_dir, assets_dir):

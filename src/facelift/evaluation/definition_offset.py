@@ -46,8 +46,9 @@ def dc_nme(
 
     `rotation`, `size` as `fit_offsets`, `scale` the normaliser z. `half` from `identity_halves`, so that no person
     is in both. Only points where `counted` shape the offsets; all labelled ones get errors. Raises ValueError for a
-    half without faces.
+    half without faces, and as `fit_offsets` and `point_errors` do.
     """
+    _check_views(predicted, rotation, size)
     if not (half.any() and (~half).any()):
         raise ValueError(f"DC-NME: expected faces in both halves, found {int(half.sum())} of {len(half)} in one")
     counted = np.ones(predicted.shape[:2], bool) if counted is None else counted
@@ -73,17 +74,18 @@ def fit_offsets(
 
     `rotation`: predicted cam_from_head, in whose camera's axes the points are (2D: its x and y, px). `size`: length in
     the points' unit of one unit of the offset in each face; best px per head unit, which does not shrink in profile as
-    boxes do. The shortest solution where the views do not determine it (2D, one view direction); 0 for a landmark
-    that counts in no face.
+    boxes do. Neither counts in a face not found, whose prediction is NaN. The shortest solution where the views do not
+    determine it (2D, one view direction); 0 for a landmark that counts in no face. Raises ValueError that names a found
+    face whose rotation is not finite or whose size is not positive.
     """
-    d = predicted.shape[-1]
+    found = _check_views(predicted, rotation, size)
     difference = (np.asarray(predicted, float) - truth) / size[:, None, None]
     used = np.isfinite(difference).all(-1)
     if counted is not None:
         used &= counted
-    view = np.asarray(rotation, float)[:, :d]
+    view = np.where(found[:, None, None], rotation, 0.0)[:, : predicted.shape[-1]]
     target = np.einsum("mdk,mnd->nk", view, np.where(used[..., None], difference, 0))
-    normal = np.einsum("mn,mdk,mdl->nkl", used.astype(float), view, view)
+    normal = np.tensordot(used.astype(float), np.swapaxes(view, -1, -2) @ view, axes=(0, 0))
     return (np.linalg.pinv(normal, rcond=1e-10, hermitian=True) @ target[..., None])[..., 0]
 
 
@@ -103,3 +105,15 @@ def identity_halves(identities: Sequence[str]) -> Bool[np.ndarray, "m"]:
     """Half of each face: every other person in alphabetical order, all faces of one person in the same half."""
     _, index = np.unique(np.asarray(identities), return_inverse=True)
     return index % 2 == 1
+
+
+def _check_views(predicted: np.ndarray, rotation: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(m,) faces found. Raises ValueError as `fit_offsets` says."""
+    found = np.isfinite(predicted).all(-1).any(-1)
+    bad = np.flatnonzero(found & ~np.isfinite(rotation).all((-2, -1)))
+    if len(bad):
+        raise ValueError(f"face {bad[0]}: expected the predicted rotation of a face found, found NaN or infinity")
+    bad = np.flatnonzero(found & ~(np.isfinite(size) & (size > 0)))
+    if len(bad):
+        raise ValueError(f"face {bad[0]}: expected a positive size of a face found, found {size[bad[0]]}")
+    return found

@@ -32,6 +32,8 @@ TILE = 2048
 """Vertices summed at a time: a block's distances then stay in the cache."""
 HALF_ULP = 2.0**-24
 """Largest relative rounding error of a float32 operation."""
+FARTHEST = 1e6
+"""Normalisers that a face may be across, prediction and mesh together; float32 could not tell its vertices apart."""
 
 
 class MeshFace(NamedTuple):
@@ -50,7 +52,7 @@ class Nmlc:
     """The chosen vertices and every error to them; `facelift.evaluation.nme` makes its tables from `errors`."""
 
     indices: Int[np.ndarray, "n"]
-    """Vertex of each landmark; -1 for a landmark that counts in no face."""
+    """Vertex of each landmark; -1 for a landmark that counts in no face found."""
     errors: Float[np.ndarray, "m n"]
     """|x_ij - v_i,k_j| / z_i, a fraction; NaN where the landmark does not count, infinite in faces not found."""
 
@@ -74,15 +76,21 @@ def nmlc(faces: Iterable[MeshFace], *, indices: Int[np.ndarray, "n"] | None = No
 
     `faces` is gone through twice (once with `indices`), a block in memory at a time: a list, or an object whose
     __iter__ reads the faces anew. A face weighs the same however many of its landmarks count. Equal candidates: the
-    lowest vertex. Raises ValueError for a generator, an empty set, and, naming the face, for other shapes than the
-    first face's, vertices that are not finite, a normaliser that is not positive and a prediction finite only in part.
+    lowest vertex. Raises ValueError for a generator, an empty set, indices that the mesh has not, and, naming the face,
+    for shapes that do not fit, vertices that are not finite, a normaliser that is not positive, a prediction finite
+    only in part and one further than `FARTHEST` from its mesh.
     """
     if indices is not None:
-        return Nmlc(indices, _errors(faces, np.arange(len(indices)), indices))
+        errors = _errors(faces, np.arange(len(indices)), indices)
+        if not len(errors):
+            raise ValueError("NMLC: expected at least one face, found none")
+        return Nmlc(indices, errors)
     if iter(faces) is faces:
         raise ValueError("NMLC: expected faces that can be gone through twice (a list), found a generator")
-    landmarks, vertices = _candidates(faces, threads)
+    landmarks, vertices, count = _candidates(faces, threads)
     errors = _errors(faces, landmarks, vertices)
+    if len(errors) != count:
+        raise ValueError(f"NMLC: expected the same {count} faces when gone through again, found {len(errors)}")
     return _best(landmarks, vertices, errors)
 
 
@@ -93,7 +101,9 @@ class Aligned:
     Each face's points go through the rotation, translation and (`with_scale`) scale that take them nearest, in least
     squares, to the vertices `definition`, one a landmark: the landmarks' usual vertices on this mesh. The definition
     fixes the alignment alone; NMLC then chooses its vertices. (Were both chosen together, shrinking all landmarks onto
-    one vertex would score 0.) The unit is the mesh's, and so must be the unit of z.
+    one vertex would score 0.) The unit is the mesh's, and so must be the unit of z. Only landmarks that count shape the
+    alignment. Going through it raises ValueError, naming the face, as `nmlc` does, for a definition that does not fit
+    and for fewer than three landmarks that count.
     """
 
     faces: Iterable[MeshFace]
@@ -101,28 +111,36 @@ class Aligned:
     with_scale: bool = False
 
     def __iter__(self) -> Iterator[MeshFace]:
-        for face in self.faces:
-            yield face if np.isnan(face.points).all() else self._aligned(face)
+        for number, face in enumerate(_checked(self.faces)):
+            if len(self.definition) != len(face.points) or not _within(self.definition, len(face.vertices), lowest=0):
+                raise ValueError(
+                    f"face {number}: expected a definition of {len(face.points)} of {len(face.vertices)} vertices, "
+                    f"found {len(self.definition)} from {self.definition.min()} to {self.definition.max()}"
+                )
+            counted = _counts(face)
+            if 0 < counted.sum() < 3:
+                raise ValueError(f"face {number}: expected 3 landmarks that count to align by, found {counted.sum()}")
+            yield self._aligned(face, counted) if counted.any() else face
 
-    def _aligned(self, face: MeshFace) -> MeshFace:
-        target = face.vertices[self.definition]
-        weights = None if face.counted is None else face.counted.astype(float)
-        similarity = procrustes(face.points, target, with_scale=self.with_scale, weights=weights)
-        return face._replace(points=similarity.apply(np.asarray(face.points, float)))
+    def _aligned(self, face: MeshFace, counted: np.ndarray) -> MeshFace:
+        source, target = face.points[counted], face.vertices[self.definition[counted]]
+        similarity = procrustes(source, target, with_scale=self.with_scale)
+        return face._replace(points=similarity.apply(face.points))
 
 
-def _candidates(faces: Iterable[MeshFace], threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """(landmark, vertex) pairs that hold the minimum of every landmark: float32 sums within their rounding bound."""
+def _candidates(faces: Iterable[MeshFace], threads: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(landmark, vertex) pairs that hold the minimum of every landmark, by float32 sums; and the number of faces."""
     stream = _checked(faces)
-    pairs = None
+    pairs, count = None, 0
     with ThreadPoolExecutor(threads) as pool:
         while block := list(islice(stream, BLOCK)):
             points, vertices, weights = _normalised(block)
             pairs = pairs or _PairSums(points.shape[1], vertices.shape[2])
             pairs.add(points, vertices, weights, pool)
+            count += len(block)
     if pairs is None:
         raise ValueError("NMLC: expected at least one face, found none")
-    return pairs.candidates()
+    return *pairs.candidates(), count
 
 
 class _PairSums:
@@ -130,7 +148,7 @@ class _PairSums:
 
     def __init__(self, landmarks: int, vertices: int):
         self.sums = np.zeros((landmarks, vertices))
-        self.weight = np.zeros(landmarks)
+        self.counts = np.zeros(landmarks, bool)
         self.reach = np.zeros(vertices)
 
     def add(self, points: np.ndarray, vertices: np.ndarray, weights: np.ndarray, pool: ThreadPoolExecutor) -> None:
@@ -139,18 +157,19 @@ class _PairSums:
         work = [pool.submit(_add, self.sums[:, tile], points, vertices[..., tile], weights) for tile in tiles]
         for done in work:
             done.result()
-        self.weight += weights.sum(1)
-        self.reach = np.maximum(self.reach, np.maximum(np.abs(vertices).max((0, 1)), np.abs(points).max()))
+        self.counts |= (weights > 0).any(1)
+        farthest = np.maximum(np.abs(vertices).max(0), np.abs(points).max((0, 1))[:, None])
+        self.reach += weights.max(0) @ farthest
 
     def candidates(self) -> tuple[np.ndarray, np.ndarray]:
         """(landmark, vertex) of the sums that rounding alone may keep from being their landmark's least.
 
-        Coordinates are rounded, then subtracted: 2 u C an axis. Squares, root and the sum over a block: below 64 u of
-        the distance. Twice that is taken.
+        Coordinates up to C are rounded, then subtracted: 2 u C an axis, so below 4 u sum_i w_i C_ik together. Squares,
+        root and the sum over a block: below 64 u of the distance. Twice that is taken.
         """
         sums = self.sums.copy()
-        sums[self.weight == 0, 1:] = 1  # a landmark that never counts keeps one candidate, not all
-        bound = 2 * HALF_ULP * (4 * self.weight[:, None] * self.reach + 64 * sums)
+        bound = 2 * HALF_ULP * (4 * self.reach + 64 * sums)
+        sums[~self.counts, 1:] = np.inf  # a landmark that never counts keeps one candidate, not all
         landmarks, vertices = np.nonzero(sums - bound <= (sums + bound).min(1, keepdims=True))
         return landmarks, vertices
 
@@ -189,18 +208,16 @@ def _add(sums: np.ndarray, points: np.ndarray, vertices: np.ndarray, weights: np
 def _errors(faces: Iterable[MeshFace], landmarks: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     """(m, pairs) errors of landmark to vertex in float64; NaN where not counted or the vertex is -1."""
     rows: list[np.ndarray] = []
-    for number, face in enumerate(_checked(faces)):
-        if not rows and (len(face.points) != landmarks.max() + 1 or vertices.max() >= len(face.vertices)):
+    for face in _checked(faces):
+        if len(face.points) != landmarks.max() + 1 or not _within(vertices, len(face.vertices), lowest=-1):
             raise ValueError(
-                f"face {number}: expected {landmarks.max() + 1} landmarks and a vertex {vertices.max()}, "
-                f"found {len(face.points)} landmarks and {len(face.vertices)} vertices"
+                f"NMLC: expected {len(face.points)} indices of {len(face.vertices)} vertices, or -1, "
+                f"found {landmarks.max() + 1} from {vertices.min()} to {vertices.max()}"
             )
         distance = np.linalg.norm(face.points[landmarks] - face.vertices[vertices], axis=-1) / face.scale
         counted = (vertices >= 0) & (True if face.counted is None else face.counted[landmarks])
         rows.append(np.where(counted, np.where(_counts(face).any() | ~counted, distance, np.inf), np.nan))
-    if not rows:
-        raise ValueError("NMLC: expected at least one face, found none")
-    return np.stack(rows)
+    return np.array(rows).reshape(len(rows), len(landmarks))
 
 
 def _best(landmarks: np.ndarray, vertices: np.ndarray, errors: np.ndarray) -> Nmlc:
@@ -208,10 +225,10 @@ def _best(landmarks: np.ndarray, vertices: np.ndarray, errors: np.ndarray) -> Nm
     first = np.flatnonzero(np.diff(landmarks, prepend=-1))  # one candidate a landmark: they share which faces count
     scored = np.isfinite(errors)
     count = scored[:, first].sum(1, keepdims=True)
-    cost = np.where(scored, errors, 0).T @ (1 / np.maximum(count[:, 0], 1))
+    cost = (np.where(scored, errors, 0) / np.maximum(count, 1)).sum(0)  # no BLAS: equal columns, equal sums
     order = np.lexsort((vertices, cost, landmarks))
     chosen = order[first]
-    never = np.isnan(errors[:, chosen]).all(0)
+    never = ~scored[:, chosen].any(0)
     return Nmlc(np.where(never, -1, vertices[chosen]), errors[:, chosen])
 
 
@@ -222,21 +239,38 @@ def _counts(face: MeshFace) -> np.ndarray:
 
 
 def _checked(faces: Iterable[MeshFace]) -> Iterator[MeshFace]:
-    shape = None
+    """The faces in float64. Raises ValueError that names the first face with a `_fault`."""
+    first = None
     for number, given in enumerate(faces):
         face = given._replace(points=np.asarray(given.points, float), vertices=np.asarray(given.vertices, float))
-        shape = shape or (face.points.shape, face.vertices.shape)
-        if (face.points.shape, face.vertices.shape) != shape:
-            raise ValueError(
-                f"face {number}: expected landmarks and vertices of shapes {shape}, "
-                f"found {face.points.shape}, {face.vertices.shape}"
-            )
-        if not np.isfinite(face.vertices).all():
-            raise ValueError(f"face {number}: expected finite vertices, found NaN or infinity")
-        if not (np.isfinite(face.scale) and face.scale > 0):
-            raise ValueError(f"face {number}: expected a positive normaliser, found {face.scale}")
-        finite = np.isfinite(face.points).all(-1)
-        missing = ~finite if face.counted is None else ~finite & face.counted
-        if finite.any() and missing.any():
-            raise ValueError(f"face {number}: expected finite predictions, found none at landmark {missing.argmax()}")
+        first = first or face
+        fault = _fault(face, first)
+        if fault:
+            raise ValueError(f"face {number}: expected {fault}")
         yield face
+
+
+def _fault(face: MeshFace, first: MeshFace) -> str | None:
+    """What was expected of a face and what was found, if there is anything wrong with it."""
+    points, vertices, scale, counted = face
+    shapes, shapes_of_first = (points.shape, vertices.shape), (first.points.shape, first.vertices.shape)
+    if shapes != shapes_of_first:
+        return f"landmarks and vertices of shapes {shapes_of_first}, found {shapes}"
+    if points.ndim != 2 or vertices.ndim != 2 or points.shape[1] != vertices.shape[1]:
+        return f"rows of landmarks and of vertices with as many coordinates, found shapes {shapes}"
+    if counted is not None and counted.shape != points.shape[:1]:
+        return f"a flag whether it counts for each of {len(points)} landmarks, found shape {counted.shape}"
+    if not np.isfinite(vertices).all():
+        return "finite vertices, found NaN or infinity"
+    if not (np.isfinite(scale) and scale > 0):
+        return f"a positive normaliser, found {scale}"
+    finite = np.isfinite(points).all(-1)
+    missing = ~finite if counted is None else ~finite & counted
+    if finite.any() and missing.any():
+        return f"finite predictions, found none at landmark {missing.argmax()}"
+    across = max(np.abs(part - vertices[0]).max(initial=0) for part in (points[_counts(face)], vertices)) / scale
+    return f"a face within {FARTHEST:g} normalisers, found {across:.3g}" if across > FARTHEST else None
+
+
+def _within(indices: np.ndarray, size: int, *, lowest: int) -> bool:
+    return bool(lowest <= indices.min() and indices.max() < size)

@@ -28,7 +28,7 @@ class PoseError:
 
 def wrapped_deg(angle_deg: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
     """The same angle in [-180, 180)."""
-    return (np.asarray(angle_deg, float) + 180) % 360 - 180
+    return np.asarray((np.asarray(angle_deg, float) + 180) % 360 - 180)
 
 
 def within_99(angles_deg: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, "m"]:
@@ -87,13 +87,13 @@ def euler_mae(
 
 def geodesic_deg(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b"]:
     """acos((tr(R_pred R_true^T) - 1) / 2) in degrees, 0..180: the angle of the turn between both."""
-    return np.degrees(geodesic_distance(np.asarray(predicted, float), np.asarray(truth, float)))
+    return np.asarray(np.degrees(geodesic_distance(np.asarray(predicted, float), np.asarray(truth, float))))
 
 
 def frobenius(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b"]:
     """||I - R_pred R_true^T||_F (Martyniuk et al. 2022, DAD-3DHeads); 2 sqrt 2 sin(angle / 2), so 0..2.83."""
     difference = np.eye(3) - np.asarray(predicted, float) @ np.swapaxes(np.asarray(truth, float), -1, -2)
-    return np.linalg.norm(difference, axis=(-2, -1))
+    return np.asarray(np.linalg.norm(difference, axis=(-2, -1)))
 
 
 def frame_turn(predicted: Float[np.ndarray, "m 3 3"], truth: Float[np.ndarray, "m 3 3"]) -> Float[np.ndarray, "3 3"]:

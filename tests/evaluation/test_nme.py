@@ -139,7 +139,7 @@ def test_masks_by_name():
 @pytest.mark.parametrize(
     ("scheme", "which", "message"),
     [
-        ("ibug67", "all", r"landmark scheme: expected one of \['aflw21', 'ibug68', 'wflw98'\], found 'ibug67'"),
+        ("ibug67", "all", r"landmark scheme: expected one of \['aflw21', 'ibug68', .*\], found 'ibug67'"),
         ("ibug68", "ears", r"landmarks of ibug68: expected one of \[.*'inner51'.*\], found 'ears'"),
         ("wflw98", "inner51", "landmarks of wflw98: expected one of .*, found 'inner51'"),
     ],

@@ -30,6 +30,12 @@ from facelift.predictor import Predictor
 
 PACKAGES = ("facelift", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "mediapipe")
 
+LOOKS: dict[str, dict[str, bool]] = {
+    "two looks and mirror": {},
+    "two looks": {"mirror": False},
+    "one look": {"refine": False, "mirror": False},
+}
+
 
 def rows(weights: Path | None) -> dict[str, Callable[[np.ndarray], int]]:
     """Name -> function that takes a photo and returns the number of faces."""
@@ -39,9 +45,8 @@ def rows(weights: Path | None) -> dict[str, Callable[[np.ndarray], int]]:
     table["Haar finder alone"] = lambda image: len(haar.find(image).boxes)
     for threads in (1, 2):
         for finder in (mediapipe, haar):
-            for refine in (True, False):
-                predictor = Predictor(weights, finder=finder, threads=threads, refine=refine)
-                looks = "two looks" if refine else "one look"
+            for looks, options in LOOKS.items():
+                predictor = Predictor(weights, finder=finder, threads=threads, **options)
                 name = f"Predictor, {finder.name}, {threads} thread{'s' * (threads > 1)}, {looks}"
                 table[name] = lambda image, predictor=predictor: len(predictor.predict(image))
     table["MediaPipe face mesh"] = _face_mesh()
@@ -54,12 +59,11 @@ def per_face(weights: Path | None, image: np.ndarray, repeats: int) -> dict[str,
     box = [0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height]
     found = {}
     for threads in (1, 2):
-        for refine in (True, False):
-            predictor = Predictor(weights, threads=threads, refine=refine)
+        for looks, options in LOOKS.items():
+            predictor = Predictor(weights, threads=threads, **options)
             for count in (1, 16):
                 boxes = [box] * count
                 samples = [_timed(lambda: predictor.predict(image, boxes))[0] / count for _ in range(repeats)]  # noqa: B023
-                looks = "two looks" if refine else "one look"
                 name = f"{threads} thread{'s' * (threads > 1)}, {looks}, {count} box{'es' * (count > 1)}"
                 found[name] = _summary(samples[2:])
     return found

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import onnxruntime
 from jaxtyping import Float, UInt8
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from facelift.landmarks import SCHEMES
+from facelift.geometry.rotation import MIRROR
+from facelift.landmarks import SCHEMES, WFLW98
 
 FORMAT = "1"
 OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility")
@@ -39,6 +40,21 @@ class OnnxOutput:
     covariance: Float[np.ndarray, "n 98 2 2"]
     """Of the projected landmarks, squared crop widths."""
     visibility: Float[np.ndarray, "n 98"]
+
+    def __getitem__(self, chosen: slice) -> "OnnxOutput":
+        """Some of the crops."""
+        return OnnxOutput(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+    def mirrored(self) -> "OnnxOutput":
+        """The same heads as their mirror pictures show them."""
+        partner, flip = WFLW98.mirror, np.diag([-1.0, 1.0])
+        return OnnxOutput(
+            landmarks=self.landmarks[:, partner] @ MIRROR,
+            rotation=MIRROR @ self.rotation @ MIRROR,
+            translation=self.translation @ MIRROR,
+            covariance=flip @ self.covariance[:, partner] @ flip,
+            visibility=self.visibility[:, partner],
+        )
 
 
 class OnnxLifter:

@@ -3,7 +3,7 @@
 import os
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
 from facelift.face import Face
@@ -29,14 +29,15 @@ class Predictor:
         finder: str | FaceFinder = "auto",
         threads: int | None = None,
         refine: bool = True,
+        mirror: bool = True,
     ):
         """`weights`: an .onnx file of `facelift export`; None takes those of the package. `finder`: "auto",
         "mediapipe", "haar" or an object with `find`. `threads`: of the network; None takes this process's CPUs, at
         most 4. `refine`: looks a second time, at a crop that is framed and turned upright by the first look's
-        landmarks.
+        landmarks. `mirror`: averages the last look with that at the mirrored crop, half as fast again.
         """
         self.network = OnnxLifter(weights, threads=threads)
-        self.refine = refine
+        self.refine, self.mirror = refine, mirror
         self._finder: str | FaceFinder = finder
         if finder != "auto":
             self.finder  # noqa: B018 (an unknown or missing finder is told now)
@@ -66,14 +67,34 @@ class Predictor:
         transforms = [
             crop_transform(box, size=size, roll=-roll) for box, roll in zip(found.boxes, found.rolls, strict=True)
         ]
-        lifted = self._look(photo, transforms)
         if self.refine:
+            lifted = self.network.run(_crops(photo, transforms))
             transforms = [_closer(transform, lifted, i) for i, transform in enumerate(transforms)]
-            lifted = self._look(photo, transforms)
+        crops = _crops(photo, transforms)
+        if self.mirror:
+            both = self.network.run(np.concatenate([crops, crops[:, :, ::-1]]))
+            lifted = _average(both[: len(crops)], both[len(crops) :].mirrored())
+        else:
+            lifted = self.network.run(crops)
         return [_face(photo, found, transform, lifted, i) for i, transform in enumerate(transforms)]
 
-    def _look(self, photo: Photo, transforms: list[CropTransform]) -> OnnxOutput:
-        return self.network.run(np.stack([cut(photo.pixels, transform) for transform in transforms]))
+
+def _crops(photo: Photo, transforms: list[CropTransform]) -> UInt8[np.ndarray, "n s s 3"]:
+    return np.stack([cut(photo.pixels, transform) for transform in transforms])
+
+
+def _average(a: OnnxOutput, b: OnnxOutput) -> OnnxOutput:
+    """The middle of two answers about the same crops; of rotations, the one nearest to their mean."""
+    u, _, vt = np.linalg.svd(a.rotation + b.rotation)
+    keep = np.ones((len(u), 3))
+    keep[:, 2] = np.linalg.det(u @ vt)
+    return OnnxOutput(
+        landmarks=(a.landmarks + b.landmarks) / 2,
+        rotation=u * keep[:, None] @ vt,
+        translation=(a.translation + b.translation) / 2,
+        covariance=(a.covariance + b.covariance) / 2,
+        visibility=(a.visibility + b.visibility) / 2,
+    )
 
 
 def _given(boxes: Float[np.ndarray, "n 4"] | list, photo: Photo) -> FoundFaces:

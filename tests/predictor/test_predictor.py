@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from facelift.geometry import euler_deg, geodesic_distance, look_at_rotation, project, roll_rotation
-from facelift.landmarks import conversion
+from facelift.landmarks import WFLW98, conversion
 from facelift.onnx_lifter import OnnxLifter, OnnxOutput
 from facelift.predictor import Predictor
 
@@ -22,7 +23,7 @@ def reprojection_px(face) -> float:
 
 def test_numbers_of_an_unrefined_face_by_hand(weights, fixed_finder, answers):
     """Box 40 wide at 20 20: the crop is 60 wide and starts at 10 10."""
-    predictor = Predictor(weights, finder=fixed_finder([[20, 20, 60, 60]]), threads=1, refine=False)
+    predictor = Predictor(weights, finder=fixed_finder([[20, 20, 60, 60]]), threads=1, refine=False, mirror=False)
     (face,) = predictor.predict(PHOTO)
     np.testing.assert_allclose(face.points_2d, 10 + 60 * answers["points"], atol=1e-3)
     l00, l10, l11 = answers["cholesky"][5]
@@ -79,7 +80,7 @@ def test_pose_does_not_depend_on_how_the_crop_was_turned(weights, fixed_finder, 
     y, x = np.mgrid[:512, :512]
     photo = np.stack([x / 2, y / 2, 0 * x], -1).astype(np.uint8)
     finder = fixed_finder([[210, 210, 310, 310]], [np.radians(finder_roll_deg)])
-    predictor = Predictor(weights, finder=finder, threads=1, refine=refine)
+    predictor = Predictor(weights, finder=finder, threads=1, refine=refine, mirror=False)
     predictor.network = TurnReader(answers, truth)
     (face,) = predictor.predict(photo)
     assert np.degrees(geodesic_distance(face.rotation, truth)) < 0.5  # 8-bit colours tell the turn to some tenths
@@ -94,11 +95,31 @@ def test_covariance_turns_back_with_the_crop(weights, fixed_finder, answers):
     """Uncertain along the crop's x; in a crop turned by 90 degrees that is the photo's y."""
     y, x = np.mgrid[:512, :512]
     photo = np.stack([x / 2, y / 2, 0 * x], -1).astype(np.uint8)
-    predictor = Predictor(weights, finder=fixed_finder([[180, 180, 330, 330]], [np.pi / 2]), threads=1, refine=False)
+    predictor = Predictor(
+        weights, finder=fixed_finder([[180, 180, 330, 330]], [np.pi / 2]), threads=1, refine=False, mirror=False
+    )
     predictor.network = TurnReader(answers, look_at_rotation(0, 0))
     covariance = predictor.predict(photo)[0].covariances[0]
     side = 225.0
     np.testing.assert_allclose(covariance, np.diag([1e-4, 4e-4]) * side**2, atol=1e-6)
+
+
+def test_the_mirrored_look_by_hand(weights, fixed_finder, answers):
+    """The tiny network says the same of both crops: the average is as symmetric as a head that faces the camera."""
+    finder = fixed_finder([[20, 20, 60, 60]])
+    (face,) = Predictor(weights, finder=finder, threads=1, refine=False).predict(PHOTO)
+    flip, partner = np.diag([-1.0, 1, 1]), WFLW98.mirror
+    landmarks = (answers["landmarks"] + answers["landmarks"][partner] @ flip) / 2
+    np.testing.assert_allclose(face.landmarks_3d, landmarks, atol=1e-6)
+    np.testing.assert_allclose(face.translation, answers["translation"] * [0, 1, 1], atol=1e-6)
+    halfway = Rotation.from_matrix(np.stack([answers["rotation"], flip @ answers["rotation"] @ flip])).mean()
+    np.testing.assert_allclose(face.rotation, halfway.as_matrix(), atol=1e-6)
+    lower = np.zeros((98, 2, 2))
+    lower[:, [0, 1, 1], [0, 0, 1]] = answers["cholesky"]
+    covariance = lower @ lower.swapaxes(1, 2)
+    other = covariance[partner] * [[1, -1], [-1, 1]]
+    np.testing.assert_allclose(face.covariances, 3600 * (covariance + other) / 2, rtol=1e-5)
+    assert reprojection_px(face) < 1e-3
 
 
 def test_boxes_of_the_caller_keep_their_order(weights):

@@ -50,8 +50,8 @@ def test_the_mirrored_photo_gives_the_mirrored_face(face):
     width = pixels.shape[1]
     other = Predictor(threads=1).predict(pixels[:, ::-1], [[width - x1, y0, width - x0, y1]])[0]
     back = other.points_2d[WFLW98.mirror] * [-1, 1] + [width, 0]
-    assert np.linalg.norm(back - face.points_2d, axis=1).mean() < 2.5
-    np.testing.assert_allclose(other.euler_deg, face.euler_deg * [1, -1, -1], atol=4)
+    assert np.linalg.norm(back - face.points_2d, axis=1).max() < 0.2
+    np.testing.assert_allclose(other.euler_deg, face.euler_deg * [1, -1, -1], atol=0.5)
 
 
 def test_the_turned_photo_gives_the_turned_face(face):

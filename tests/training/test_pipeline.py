@@ -147,7 +147,7 @@ def test_detector_then_lifter_then_onnx_then_photo(workspace, views):
     out = workspace / "tiny.onnx"
     assert main(["export", "--run", str(lifter), "--out", str(out)]) == 0
     picture = ViewCache(views)[0].image
-    face = Predictor(out, refine=False).predict(picture, boxes=[[21.3, 21.3, 106.7, 106.7]])[0]
+    face = Predictor(out, refine=False, mirror=False).predict(picture, boxes=[[21.3, 21.3, 106.7, 106.7]])[0]
     assert face.points_2d.shape == (98, 2) and np.isfinite(face.points_2d).all()
     redone = project(face.landmarks_3d, face.rotation, face.translation, face.intrinsics)
     np.testing.assert_allclose(face.points_2d, redone, atol=1e-6)

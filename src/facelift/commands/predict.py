@@ -48,13 +48,17 @@ class PredictConfig:
     """Threads of the network; without it, this machine's CPUs, at most 4."""
     refine: bool = True
     """Look twice: the second crop is framed and turned upright by the first look."""
+    mirror: bool = True
+    """Average the last look with that at the mirrored crop."""
 
 
 def predict(config: PredictConfig) -> int:
     """Runs the command; returns the exit code."""
     if not config.inputs:
         raise ValueError("predict: expected at least one photo, video or folder, found none")
-    predictor = Predictor(config.weights, finder=config.finder, threads=config.threads, refine=config.refine)
+    predictor = Predictor(
+        config.weights, finder=config.finder, threads=config.threads, refine=config.refine, mirror=config.mirror
+    )
     inputs = expand(config.inputs)
     if not inputs:
         raise ValueError(f"{' '.join(config.inputs)}: expected photos or videos, found none")

@@ -33,7 +33,7 @@ def face():
 
 def test_landmarks_lie_where_a_person_puts_them(face):
     error = np.linalg.norm(face.points_2d[list(BY_HAND)] - list(BY_HAND.values()), axis=1)
-    assert error.mean() < 2.5 and error.max() < 5  # the eyes' outer corners are 66 px apart
+    assert error.mean() < 3.3 and error.max() < 6.6  # 5 and 10 %: the eyes' outer corners are 66 px apart
 
 
 def test_uncertainty_visibility_and_pose_are_those_of_a_frontal_face(face):
@@ -50,8 +50,8 @@ def test_the_mirrored_photo_gives_the_mirrored_face(face):
     width = pixels.shape[1]
     other = Predictor(threads=1).predict(pixels[:, ::-1], [[width - x1, y0, width - x0, y1]])[0]
     back = other.points_2d[WFLW98.mirror] * [-1, 1] + [width, 0]
-    assert np.linalg.norm(back - face.points_2d, axis=1).max() < 0.2
-    np.testing.assert_allclose(other.euler_deg, face.euler_deg * [1, -1, -1], atol=0.5)
+    assert np.linalg.norm(back - face.points_2d, axis=1).max() < 1
+    np.testing.assert_allclose(other.euler_deg, face.euler_deg * [1, -1, -1], atol=1)
 
 
 def test_the_turned_photo_gives_the_turned_face(face):

@@ -50,7 +50,7 @@ class Nmlc:
     """The chosen vertices and every error to them; `facelift.evaluation.nme` makes its tables from `errors`."""
 
     indices: Int[np.ndarray, "n"]
-    """Vertex of each landmark; -1 for a landmark that counts in no face."""
+    """Vertex of each landmark; -1 for a landmark that counts in no face found."""
     errors: Float[np.ndarray, "m n"]
     """|x_ij - v_i,k_j| / z_i, a fraction; NaN where the landmark does not count, infinite in faces not found."""
 
@@ -211,7 +211,7 @@ def _best(landmarks: np.ndarray, vertices: np.ndarray, errors: np.ndarray) -> Nm
     cost = np.where(scored, errors, 0).T @ (1 / np.maximum(count[:, 0], 1))
     order = np.lexsort((vertices, cost, landmarks))
     chosen = order[first]
-    never = np.isnan(errors[:, chosen]).all(0)
+    never = ~scored[:, chosen].any(0)
     return Nmlc(np.where(never, -1, vertices[chosen]), errors[:, chosen])
 
 

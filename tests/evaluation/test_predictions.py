@@ -48,6 +48,8 @@ def test_faces_in_another_order_and_missing_ones(rng):
         ({"name": np.array(["a", "a", "b", "c"])}, "expected every name once, found 'a' 2 times"),
         ({"points_2d": np.zeros((4, 68, 2), object)}, r"p\.npz: expected a predictions file"),
         ({"points_2d": np.full((4, 68, 2), "left")}, r"p\.npz: expected numbers of the documented shapes .*left"),
+        ({"name": np.array([["a"], ["b"], ["c"], ["d"]])}, r"expected a list of names, .* found an array of \(4, 1\)"),
+        ({"version": [1, 2]}, r"p\.npz: expected version 1, found \[1 2\]"),
         (
             {"about": "echo"},
             r"p\.npz: expected numbers of the documented shapes and `about` as a JSON object, found Expecting",
@@ -61,6 +63,12 @@ def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
     fields |= {"points_2d": rng.normal(size=(4, 68, 2)), **changes}
     np.savez(tmp_path / "p.npz", **fields)
     with pytest.raises(ValueError, match=message):
+        read_predictions(tmp_path / "p.npz")
+
+
+def test_a_file_without_faces_is_refused(tmp_path):
+    np.savez(tmp_path / "p.npz", name=np.array([], str), points_2d=np.zeros((0, 68, 2)), scheme="ibug68")
+    with pytest.raises(ValueError, match=r"p\.npz: expected a list of names, one a face, found an array of \(0,\)"):
         read_predictions(tmp_path / "p.npz")
 
 

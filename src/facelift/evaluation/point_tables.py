@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
+from facelift.datasets.sample import VISIBLE
 from facelift.evaluation import published
 from facelift.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_statistic
 from facelift.evaluation.calibration import LEVELS, Model, mahalanobis, negative_log_likelihood, probability_within
@@ -33,7 +34,7 @@ from facelift.evaluation.pose import (
 from facelift.evaluation.predictions import Predictions
 from facelift.evaluation.tables import Measured, Row, Table
 from facelift.evaluation.truth import Truth
-from facelift.evaluation.visibility import visibility_scores
+from facelift.evaluation.visibility import average_precision, precision_recall, roc_auc
 from facelift.geometry import AFLW2000, BIWI, euler_deg
 from facelift.landmarks import SCHEMES
 
@@ -47,6 +48,13 @@ NORMALISERS: dict[str, tuple[str, Callable[[Truth], np.ndarray]]] = {
 """What divides an error: its description, and its length in px for each face."""
 ANGLES = ("pitch", "yaw", "roll")
 """Attributes of the samples of sets that write angles."""
+VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "precision": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[0],
+    "recall": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[1],
+    "AP": average_precision,
+    "AUC": roc_auc,
+}
+"""Of the predicted probabilities of being visible and the labels, as fractions."""
 YAW_NAMES = ("yaw 0-30", "yaw 30-60", "yaw 60+")
 
 
@@ -278,20 +286,16 @@ class PointTables:
                 continue
             seen = entry.predictions.found[:, None] & known & np.isfinite(probability)
             cells = {}
-            for name, field in (
-                *(("precision", "precision"), ("recall", "recall")),
-                *(("AP", "average_precision"), ("AUC", "roc_auc")),
-            ):
+            for name, score in VISIBILITY_SCORES.items():
 
-                def statistic(chosen: np.ndarray, probability=probability, seen=seen, field=field) -> float:
+                def statistic(chosen: np.ndarray, probability=probability, seen=seen, score=score) -> float:
                     mask = seen[chosen]
-                    scores = visibility_scores(probability[chosen][mask], (self.truth.state[chosen] == 0)[mask])
-                    return 100 * float(getattr(scores, field))
+                    return 100 * score(probability[chosen][mask], (self.truth.state[chosen] == VISIBLE)[mask])
 
                 cells[name] = self._statistic(statistic, int(seen.any(1).sum()), draws=100)
             rows.append(Row(entry.system, cells))
         notes = ("Visible is the positive class; called visible at a probability of 0.5 or more; found faces.",)
-        return Table("Visibility, %", ("precision", "recall", "AP", "AUC"), tuple(rows), notes)
+        return Table("Visibility, %", tuple(VISIBILITY_SCORES), tuple(rows), notes)
 
     @cached_property
     def uncertainty(self) -> Table:

@@ -113,7 +113,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     missing = [key for key in _REQUIRED if key not in held]
     if missing:
         raise ValueError(f"{path}: expected the arrays {', '.join(_REQUIRED)}, found {', '.join(sorted(held))}")
-    if "version" in held and int(held["version"]) != VERSION:
+    if "version" in held and str(held["version"]) != str(VERSION):
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
     try:
         predictions = _converted(held)
@@ -140,6 +140,8 @@ def _check(predictions: Predictions, path: Path) -> None:
     if predictions.scheme not in SCHEMES:
         raise ValueError(f"{path}: expected a scheme among {', '.join(SCHEMES)}, found {predictions.scheme!r}")
     count, landmarks = len(predictions.name), SCHEMES[predictions.scheme].size
+    if not count or predictions.name.ndim != 1:
+        raise ValueError(f"{path}: expected a list of names, one a face, found an array of {predictions.name.shape}")
     shapes = {
         "points_2d": (count, landmarks, 2),
         "found": (count,),

@@ -56,18 +56,14 @@ def _run(name: str, command: Command, arguments: list[str]) -> int:
     try:
         module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("facelift"):
-            raise
-        print(
-            f"facelift {name}: needs {error.name}, which is not installed: pip install 'facelift[train]'",
-            file=sys.stderr,
-        )
-        return 1
+        return _missing(name, error)
     import tyro
 
     config = tyro.cli(getattr(module, command.config), prog=f"facelift {name}", args=arguments)
     try:
         result = getattr(module, command.function)(config)
+    except ModuleNotFoundError as error:
+        return _missing(name, error)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         from facelift.commands.report import explain, tell
 
@@ -81,6 +77,15 @@ def _run(name: str, command: Command, arguments: list[str]) -> int:
     if result is not None:
         print(result)
     return 0
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> int:
+    """Tells which package of the extra is not installed; raises the error again if the module is our own."""
+    package = (error.name or "").partition(".")[0]
+    if package == "facelift":
+        raise error
+    print(f"facelift {name}: needs {package}, which is not installed: pip install 'facelift[train]'", file=sys.stderr)
+    return 1
 
 
 def _help() -> str:

@@ -46,6 +46,15 @@ def test_faces_in_another_order_and_missing_ones(rng):
         ({"points_2d": np.zeros((4, 67, 2))}, r"expected points_2d of shape \(4, 68, 2\), found \(4, 67, 2\)"),
         ({"scheme": "mine"}, "expected a scheme among .* found 'mine'"),
         ({"name": np.array(["a", "a", "b", "c"])}, "expected every name once, found 'a' 2 times"),
+        ({"points_2d": np.zeros((4, 68, 2), object)}, r"p\.npz: expected a predictions file"),
+        ({"points_2d": np.full((4, 68, 2), "left")}, r"p\.npz: expected numbers of the documented shapes .*left"),
+        ({"name": np.array([["a"], ["b"], ["c"], ["d"]])}, r"expected a list of names, .* found an array of \(4, 1\)"),
+        ({"version": [1, 2]}, r"p\.npz: expected version 1, found \[1 2\]"),
+        (
+            {"about": "echo"},
+            r"p\.npz: expected numbers of the documented shapes and `about` as a JSON object, found Expecting",
+        ),
+        ({"about": "[1]"}, r"p\.npz: expected .* `about` as a JSON object, found \[1\]"),
         ({"points_2d": np.full((4, 68, 2), np.nan)}, "expected finite points_2d for every found face, found NaN"),
     ],
 )
@@ -54,6 +63,18 @@ def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
     fields |= {"points_2d": rng.normal(size=(4, 68, 2)), **changes}
     np.savez(tmp_path / "p.npz", **fields)
     with pytest.raises(ValueError, match=message):
+        read_predictions(tmp_path / "p.npz")
+
+
+def test_a_file_without_faces_is_refused(tmp_path):
+    np.savez(tmp_path / "p.npz", name=np.array([], str), points_2d=np.zeros((0, 68, 2)), scheme="ibug68")
+    with pytest.raises(ValueError, match=r"p\.npz: expected a list of names, one a face, found an array of \(0,\)"):
+        read_predictions(tmp_path / "p.npz")
+
+
+def test_points_of_one_face_alone_are_refused(tmp_path):
+    np.savez(tmp_path / "p.npz", name=["a"], points_2d=np.zeros((68, 2)), scheme="ibug68")
+    with pytest.raises(ValueError, match=r"p\.npz: expected numbers of the documented shapes"):
         read_predictions(tmp_path / "p.npz")
 
 
@@ -112,7 +133,19 @@ def test_a_killed_run_goes_on_and_unreadable_faces_count_as_not_found(tmp_path, 
     assert whole.name.tolist() == [str(i) for i in range(450)]
     assert whole.found.sum() == 225 and (whole.points_2d[100] == 101).all() and np.isnan(whole.rotation[1]).all()
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
-    assert "7: 7.jpg: expected a picture" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "7: 7.jpg: expected a picture" in printed.err
+    assert "450 faces, 225 found, 1 unreadable" in printed.out  # also those of the killed run
+    assert whole.about["unreadable pictures"] == "1"
+
+
+def test_a_benchmark_without_faces_is_named(tmp_path):
+    class Empty(Faces):
+        def __len__(self) -> int:
+            return 0
+
+    with pytest.raises(ValueError, match="blank: expected faces, found none"):
+        PredictStage(Echo(), Empty(), tmp_path / "p.npz").run()
 
 
 def test_blocks_of_another_system_are_refused(tmp_path):

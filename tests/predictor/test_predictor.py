@@ -280,3 +280,13 @@ def test_threads_share_one_predictor(weights, data_dir):
         together = list(pool.map(predictor.predict, photos))
     for one, other in zip(alone, together, strict=True):
         assert [face.box.tolist() for face in one] == [face.box.tolist() for face in other]
+
+
+def test_a_predictions_file_says_which_weights(weights):
+    """Blocks of a killed `evaluate predict` must not be joined with those of other weights under the same name."""
+    import hashlib
+
+    from facelift.evaluation.systems import build_system
+
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    assert build_system(str(weights)).about["weights"] == f"{weights.name} sha256:{digest}"

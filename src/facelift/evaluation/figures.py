@@ -11,9 +11,11 @@ _COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#edae49", "#6a4c93", "#555555")
 
 
 def cumulative_curves(errors: Mapping[str, Float[np.ndarray, "n"]], threshold: float, unit: str) -> str:
-    """Share of faces below each error, one line a system; faces not found are infinite and never reached."""
+    """Share of faces below each error, one line a system that has any; faces not found are infinite."""
     figure, axes = _figure()
     for (system, values), colour in zip(errors.items(), _colours(len(errors)), strict=True):
+        if not len(values):
+            continue
         ordered = np.sort(values)
         share = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
         axes.step(np.append(ordered, np.inf), np.append(share, share[-1]), where="post", label=system, color=colour)

@@ -5,8 +5,12 @@ from jaxtyping import Float
 
 from facelift.landmarks import SCHEMES
 
-OUTER_EYE_CORNERS = {"wflw98": (60, 72), "ibug68": (36, 45)}
-PUPILS = {"wflw98": ((96,), (97,)), "ibug68": (tuple(range(36, 42)), tuple(range(42, 48)))}
+OUTER_EYE_CORNERS = {"wflw98": (60, 72), "ibug68": (36, 45), "lapa106": (66, 79)}
+PUPILS = {
+    "wflw98": ((96,), (97,)),
+    "ibug68": (tuple(range(36, 42)), tuple(range(42, 48))),
+    "lapa106": ((104,), (105,)),
+}
 """Landmarks whose mean is a pupil, left and right in a frontal picture."""
 
 
@@ -34,7 +38,8 @@ def box_diagonal(boxes: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "m"]:
 
 
 def inter_ocular(points: Float[np.ndarray, "m n d"], scheme: str) -> Float[np.ndarray, "m"]:
-    """|p_a - p_b| of the outer eye corners: 60 and 72 of wflw98 (WFLW), 36 and 45 of ibug68 (300-W).
+    """|p_a - p_b| of the outer eye corners: 60 and 72 of wflw98 (WFLW), 36 and 45 of ibug68 (300-W), 66 and 79 of
+    lapa106.
 
     Raises ValueError for a scheme without them, a wrong number of points, and for faces, named, whose corners are
     unlabelled or coincide.
@@ -44,7 +49,8 @@ def inter_ocular(points: Float[np.ndarray, "m n d"], scheme: str) -> Float[np.nd
 
 
 def inter_pupil(points: Float[np.ndarray, "m n d"], scheme: str) -> Float[np.ndarray, "m"]:
-    """|mean(left) - mean(right)| of the pupils: 96 and 97 of wflw98, the means of the eye contours of ibug68 (300-W).
+    """|mean(left) - mean(right)| of the pupils: 96 and 97 of wflw98, 104 and 105 of lapa106, the means of the eye
+    contours of ibug68 (300-W).
 
     Raises ValueError as `inter_ocular` does; every point of both contours must be labelled.
     """

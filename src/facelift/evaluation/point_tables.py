@@ -1,4 +1,4 @@
-"""Tables of a benchmark with 2D points: NME, pose, uncertainty, visibility, 3D. One function a table."""
+"""Tables of a benchmark with 2D points or poses: NME, pose, uncertainty, visibility, 3D. One function a table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
+from facelift.datasets.sample import VISIBLE
 from facelift.evaluation import published
 from facelift.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_statistic
 from facelift.evaluation.calibration import LEVELS, Model, mahalanobis, negative_log_likelihood, probability_within
@@ -33,7 +34,7 @@ from facelift.evaluation.pose import (
 from facelift.evaluation.predictions import Predictions
 from facelift.evaluation.tables import Measured, Row, Table
 from facelift.evaluation.truth import Truth
-from facelift.evaluation.visibility import visibility_scores
+from facelift.evaluation.visibility import average_precision, precision_recall, roc_auc
 from facelift.geometry import AFLW2000, BIWI, euler_deg
 from facelift.landmarks import SCHEMES
 
@@ -41,10 +42,19 @@ NORMALISERS: dict[str, tuple[str, Callable[[Truth], np.ndarray]]] = {
     "box": ("sqrt(w h) of the labelled points' box", lambda truth: box_size(points_box(truth.points))),
     "face_box": ("sqrt(w h) of the face box that the set gives", lambda truth: box_size(truth.box)),
     "diagonal": ("diagonal of the labelled points' box", lambda truth: box_diagonal(points_box(truth.points))),
-    "inter_ocular": ("outer eye corners", lambda truth: inter_ocular(truth.points, truth.benchmark.scheme)),
-    "inter_pupil": ("pupils", lambda truth: inter_pupil(truth.points, truth.benchmark.scheme)),
+    "inter_ocular": ("outer eye corners", lambda truth: inter_ocular(truth.points, truth.scheme)),
+    "inter_pupil": ("pupils", lambda truth: inter_pupil(truth.points, truth.scheme)),
 }
 """What divides an error: its description, and its length in px for each face."""
+ANGLES = ("pitch", "yaw", "roll")
+"""Attributes of the samples of sets that write angles."""
+VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "precision": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[0],
+    "recall": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[1],
+    "AP": average_precision,
+    "AUC": roc_auc,
+}
+"""Of the predicted probabilities of being visible and the labels, as fractions."""
 YAW_NAMES = ("yaw 0-30", "yaw 30-60", "yaw 60+")
 
 
@@ -53,6 +63,7 @@ class Protocol:
     """The choices that a table states."""
 
     normaliser: str
+    """A name of `NORMALISERS`; "none" for labels without points."""
     threshold: float
     """Of AUC and failure rate, a fraction."""
     failure: float = 1.0
@@ -68,13 +79,20 @@ class Entry:
     absent: int
     """Faces that the file does not name at all; they count as not found."""
     errors: Float[np.ndarray, "m n"]
-    """Of `point_errors`, by the protocol's normaliser."""
+    """Of `point_errors`, by the protocol's normaliser; n is 0 for labels without points."""
+
+    @property
+    def turned(self) -> Bool[np.ndarray, "m"]:
+        """Faces found with a rotation."""
+        rotation = self.predictions.rotation
+        return np.zeros_like(self.predictions.found) if rotation is None else self.predictions.found & _finite(rotation)
 
 
 def build_entry(system: str, predictions: Predictions, truth: Truth, protocol: Protocol) -> Entry:
     """Orders, converts and measures predictions.
 
-    Raises ValueError for a file without a face of the benchmark, or a scheme that does not determine the labels'.
+    Raises ValueError for a file without a face of the benchmark, a scheme that does not determine the labels', a
+    covariance that is none, and where labels hold nothing but poses for a file without rotations.
     """
     placed, there = predictions.of(truth.name.tolist())
     if not there.any():
@@ -82,10 +100,16 @@ def build_entry(system: str, predictions: Predictions, truth: Truth, protocol: P
             f"{system}: expected faces of {truth.benchmark.name} such as {str(truth.name[0])!r}, "
             f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
         )
-    placed = placed.to(truth.benchmark.scheme)
+    absent = int((~there).sum())
+    if not truth.points.shape[1]:
+        if placed.rotation is None:
+            raise ValueError(f"{system}: expected rotations, for {truth.benchmark.name} has no points, found none")
+        return Entry(system, placed, absent, np.zeros((len(truth), 0)))
+    placed = placed.to(truth.scheme)
+    _check_covariances(system, placed)
     points = np.where(placed.found[:, None, None], placed.points_2d, np.nan)
     errors = point_errors(points, truth.points, NORMALISERS[protocol.normaliser][1](truth))
-    return Entry(system, placed, int((~there).sum()), errors)
+    return Entry(system, placed, absent, errors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +122,25 @@ class PointTables:
 
     def tables(self) -> list[Table]:
         """Those that labels and predictions have the data for."""
+        points = self.has_points
+        flags = self._flags if len(self._flags) > 1 else []
         return [
-            *self._if(bool(self.nme.rows), lambda: self.nme),
-            *self._if(True, lambda: self.regions),
-            *self._if(len(self._point_sets) > 1, lambda: self.point_sets),
-            *(self.categories(key) for key in self._category_keys),
-            *self._if(self._yaw is not None, lambda: self.offset_corrected),
-            *self._if(self.truth.benchmark.pose and self._yaw is not None, lambda: self.pose),
-            *self._if(self.truth.benchmark.visibility, lambda: self.visibility),
-            *self._if(True, lambda: self.uncertainty),
-            *self._if(self.truth.points_3d is not None, lambda: self.shape_3d),
+            *self._if(points, lambda: self.nme),
+            *self._if(points, lambda: self.regions),
+            *self._if(points and len(self._point_sets) > 1, lambda: self.point_sets),
+            *self._if(points and bool(flags), lambda: self.attributes),
+            *(self.categories(key) for key in self._category_keys if points and key not in flags),
+            *self._if(points and self._yaw is not None, lambda: self.offset_corrected),
+            *self._if(self._has_pose, lambda: self.pose),
+            *self._if(points and self.truth.benchmark.visibility, lambda: self.visibility),
+            *self._if(points, lambda: self.uncertainty),
+            *self._if(points and self.truth.points_3d is not None, lambda: self.shape_3d),
         ]
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the benchmark labels points, and not poses alone."""
+        return self.truth.points.shape[1] > 0
 
     @staticmethod
     def _if(wanted: bool, make: Callable[[], Table]) -> list[Table]:
@@ -130,20 +162,24 @@ class PointTables:
         rows = [Row(entry.system, self._nme_cells(entry, columns)) for entry in self.entries]
         notes = [
             f"Error divided by: {NORMALISERS[self.protocol.normaliser][0]}.",
-            f"Points: {self._counted_name} of {self.truth.benchmark.scheme}; means over the faces found.",
+            f"Points: {self._counted_name} of {self.truth.scheme}; means over the faces found.",
             f"not found = failed: over all faces, one not found scores {100 * self.protocol.failure:g} %.",
             "Brackets: bootstrap 95 % interval over identities (or photos, where the set names no people).",
             *(self._coverage(entry) for entry in self.entries),
         ]
         if self._outside:
             notes.append(f"{self._outside} faces of unknown yaw are in no bin.")
-        known = published.nme_rows(self.truth.benchmark.name)
-        return Table(f"NME, % ({self.truth.benchmark.name})", columns, (*rows, *known), tuple(notes))
+        benchmark = self.truth.benchmark
+        if self.truth.scheme != benchmark.scheme:
+            notes.append(f"The labels are {benchmark.scheme}; those of them that are {self.truth.scheme} are scored.")
+        usual = self.truth.scheme == benchmark.scheme and self.protocol.normaliser == benchmark.normalizer
+        known = published.nme_rows(benchmark.name) if usual else ()
+        return Table(f"NME, % ({benchmark.name})", columns, (*rows, *known), tuple(notes))
 
     @cached_property
     def regions(self) -> Table:
         """NME by region, over the points that count."""
-        regions = SCHEMES[self.truth.benchmark.scheme].regions
+        regions = SCHEMES[self.truth.scheme].regions
         rows = []
         for entry in self.entries:
             parts = region_nme(entry.errors, regions, self.truth.counted)
@@ -159,10 +195,21 @@ class PointTables:
             rows.append(Row(entry.system, cells))
         return Table("NME by set of points, %", tuple(self._point_sets), tuple(rows))
 
+    @cached_property
+    def attributes(self) -> Table:
+        """NME of the faces that have each of the attributes that are "yes" or "no", as WFLW's subsets."""
+        rows = []
+        for entry in self.entries:
+            nme = self.per_face(entry)
+            masks = {key: self.truth.attributes[key] == "yes" for key in self._flags}
+            rows.append(Row(entry.system, {key: self._mean(np.where(has, nme, np.nan)) for key, has in masks.items()}))
+        return Table("NME by attribute, %", tuple(self._flags), tuple(rows), ("A face may have several of them.",))
+
     def categories(self, key: str) -> Table:
         """NME by the values of an attribute."""
-        labels = self.truth.attributes[key].astype(str)
-        values = [value for value in dict.fromkeys(sorted(labels)) if value]
+        held = self.truth.attributes[key]
+        labels = _as_text(held)
+        values = [value for value in dict.fromkeys(_as_text(np.sort(held)).tolist()) if value]
         rows = []
         for entry in self.entries:
             nme = self.per_face(entry)
@@ -178,7 +225,9 @@ class PointTables:
             predictions = entry.predictions
             if predictions.rotation is None or predictions.points_3d is None:
                 continue
-            with_all = predictions.found & np.isfinite(predictions.points_3d).all((1, 2))
+            with_all = entry.turned & _finite(predictions.points_3d)
+            if not self._in_both_halves(with_all):
+                continue
             size = np.where(with_all, _px_per_unit(predictions), 1.0)
             rotation = np.where(with_all[:, None, None], predictions.rotation, np.eye(3))
             corrected = dc_nme(
@@ -187,16 +236,16 @@ class PointTables:
                 rotation=rotation,
                 size=size,
                 scale=NORMALISERS[self.protocol.normaliser][1](self.truth),
-                half=identity_halves(self.truth.identity.tolist()),
+                half=self._half,
                 counted=self.truth.counted,
             )
-            parts = region_nme(corrected.errors, SCHEMES[self.truth.benchmark.scheme].regions, self.truth.counted)
+            parts = region_nme(corrected.errors, SCHEMES[self.truth.scheme].regions, self.truth.counted)
             cells = {name: self._mean(values) for name, values in parts.items()}
             rows.append(Row(entry.system, cells))
         notes = (
             "One constant offset a landmark, head frame, fitted on the other half of the identities; not an NMLC.",
         )
-        regions = SCHEMES[self.truth.benchmark.scheme].regions
+        regions = SCHEMES[self.truth.scheme].regions
         return Table("DC-NME by region, %", ("full", *regions), tuple(rows), notes)
 
     @cached_property
@@ -209,19 +258,18 @@ class PointTables:
             rotation = entry.predictions.rotation
             if rotation is None:
                 continue
-            usable = entry.predictions.found & np.isfinite(rotation).all((1, 2))
-            rotation = np.where(usable[:, None, None], rotation, np.nan)
+            rotation = np.where(entry.turned[:, None, None], rotation, np.nan)
             rows.append(Row(entry.system, self._pose_cells(rotation, kept)))
             rows.append(Row(f"{entry.system}, all {len(truth)} faces", self._pose_cells(rotation, kept | True)))
-            if self.truth.rotation is not None:
-                half = identity_halves(self.truth.identity.tolist())
-                turned = without_frame_turn(rotation, self.truth.rotation, half)
+            if self.truth.rotation is not None and self._in_both_halves(entry.turned & _finite(self.truth.rotation)):
+                turned = without_frame_turn(rotation, self.truth.rotation, self._half)
                 rows.append(Row(f"{entry.system}, head axes aligned", self._pose_cells(turned, kept)))
         convention = "BIWI as Hopenet reads it" if self.truth.benchmark.name == "biwi" else "AFLW2000-3D"
         notes = (
             f"Angles in the convention of {convention}; faces not found are in no mean.",
             f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
             "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
+            *(self._coverage(entry) for entry in self.entries if not self.has_points),
         )
         columns = ("yaw", "pitch", "roll", "mean", "geodesic", "||I - R R^T||")
         known = published.pose_rows(self.truth.benchmark.name)
@@ -238,20 +286,16 @@ class PointTables:
                 continue
             seen = entry.predictions.found[:, None] & known & np.isfinite(probability)
             cells = {}
-            for name, field in (
-                *(("precision", "precision"), ("recall", "recall")),
-                *(("AP", "average_precision"), ("AUC", "roc_auc")),
-            ):
+            for name, score in VISIBILITY_SCORES.items():
 
-                def statistic(chosen: np.ndarray, probability=probability, seen=seen, field=field) -> float:
+                def statistic(chosen: np.ndarray, probability=probability, seen=seen, score=score) -> float:
                     mask = seen[chosen]
-                    scores = visibility_scores(probability[chosen][mask], (self.truth.state[chosen] == 0)[mask])
-                    return 100 * float(getattr(scores, field))
+                    return 100 * score(probability[chosen][mask], (self.truth.state[chosen] == VISIBLE)[mask])
 
                 cells[name] = self._statistic(statistic, int(seen.any(1).sum()), draws=100)
             rows.append(Row(entry.system, cells))
         notes = ("Visible is the positive class; called visible at a probability of 0.5 or more; found faces.",)
-        return Table("Visibility, %", ("precision", "recall", "AP", "AUC"), tuple(rows), notes)
+        return Table("Visibility, %", tuple(VISIBILITY_SCORES), tuple(rows), notes)
 
     @cached_property
     def uncertainty(self) -> Table:
@@ -292,8 +336,10 @@ class PointTables:
     def comparison(self, first: str, second: str) -> Table:
         """Paired differences first - second, over the faces that both found."""
         a, b = (self._entry(name) for name in (first, second))
-        cells = {"NME, %": _difference(100 * self.per_face(a), 100 * self.per_face(b), self.truth.identity)}
-        if self.truth.benchmark.pose and self._yaw is not None:
+        cells = {}
+        if self.has_points:
+            cells["NME, %"] = _difference(100 * self.per_face(a), 100 * self.per_face(b), self.truth.identity)
+        if self._has_pose:
             first_error, second_error = self._pose_errors(a), self._pose_errors(b)
             if first_error is not None and second_error is not None:
                 cells["pose MAE, degrees"] = _difference(first_error, second_error, self.truth.identity)
@@ -329,6 +375,19 @@ class PointTables:
         yaw = self.truth.attributes.get("yaw")
         return yaw if "yaw" in self.truth.benchmark.groups and yaw is not None and yaw.dtype == float else None
 
+    @property
+    def _has_pose(self) -> bool:
+        written = set(ANGLES) <= set(self.truth.attributes)
+        return self.truth.benchmark.pose and (written or self.truth.rotation is not None)
+
+    @cached_property
+    def _half(self) -> Bool[np.ndarray, "m"]:
+        return identity_halves(self.truth.identity.tolist())
+
+    def _in_both_halves(self, usable: Bool[np.ndarray, "m"]) -> bool:
+        """Whether something can be fitted on either half and applied to the other."""
+        return bool(usable[self._half].any() and usable[~self._half].any())
+
     @cached_property
     def _outside(self) -> int:
         return 0 if self._yaw is None else int(np.isnan(self._yaw).sum())
@@ -336,6 +395,10 @@ class PointTables:
     @cached_property
     def _category_keys(self) -> list[str]:
         return [key for key in self.truth.benchmark.groups if key != "yaw" and key in self.truth.attributes]
+
+    @cached_property
+    def _flags(self) -> list[str]:
+        return [key for key in self._category_keys if set(self.truth.attributes[key].tolist()) <= {"yes", "no", ""}]
 
     @property
     def _counted_name(self) -> str:
@@ -347,7 +410,7 @@ class PointTables:
         sets = {"all labelled": labelled}
         if self.truth.benchmark.visibility:
             sets["visible"] = self.truth.counted
-        if self.truth.benchmark.scheme == "ibug68":
+        if self.truth.scheme == "ibug68":
             sets["inner 51"] = self.truth.counted & landmark_mask("ibug68", "inner51")
         return sets
 
@@ -398,16 +461,15 @@ class PointTables:
     @cached_property
     def _true_angles(self) -> Float[np.ndarray, "m 3"]:
         """(pitch, yaw, roll) as the set writes them, else read from its rotations."""
-        keys = ("pitch", "yaw", "roll")
-        if all(key in self.truth.attributes for key in keys):
-            return np.stack([self.truth.attributes[key] for key in keys], axis=-1).astype(float)
+        if set(ANGLES) <= set(self.truth.attributes):
+            return np.stack([self.truth.attributes[key] for key in ANGLES], axis=-1).astype(float)
         return euler_deg(self.truth.rotation, self._convention)
 
     def _pose_errors(self, entry: Entry) -> Float[np.ndarray, "m"] | None:
         rotation = entry.predictions.rotation
         if rotation is None:
             return None
-        rotation = np.where(entry.predictions.found[:, None, None], rotation, np.nan)
+        rotation = np.where(entry.turned[:, None, None], rotation, np.nan)
         errors = euler_errors(euler_near(rotation, self._true_angles, self._convention), self._true_angles)
         return np.where(within_99(self._true_angles), errors.mean(-1), np.nan)
 
@@ -430,7 +492,7 @@ class PointTables:
         count = known.sum(1)
 
         def observed(chosen: np.ndarray) -> np.ndarray:
-            return inside[chosen].sum(0) / max(count[chosen].sum(), 1)
+            return inside[chosen].sum(0) / (count[chosen].sum() or np.nan)
 
         statistics: dict[str, Callable[[np.ndarray], float]] = {
             "inside 50 %": lambda chosen: 100 * float(observed(chosen)[-2]),
@@ -446,9 +508,32 @@ class PointTables:
         residual = np.where(known[..., None], entry.predictions.points_2d - self.truth.points, np.nan)
         nll = negative_log_likelihood(residual, covariance, model=model)
         cells["NLL, nats a point"] = self._statistic(
-            lambda chosen: float(np.nansum(nll[chosen]) / max(count[chosen].sum(), 1)), points
+            lambda chosen: float(np.nansum(nll[chosen]) / (count[chosen].sum() or np.nan)), points
         )
         return cells
+
+
+def _finite(arrays: Float[np.ndarray, "m a c"]) -> Bool[np.ndarray, "m"]:
+    return np.isfinite(arrays).all((1, 2))
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """(m,) str, numbers without trailing zeros; "" where a face has no value."""
+    if values.dtype.kind == "U":
+        return values
+    return np.array(["" if np.isnan(value) else f"{value:g}" for value in values], str)
+
+
+def _check_covariances(system: str, predictions: Predictions) -> None:
+    if predictions.covariance is None:
+        return
+    (a, b), (c, d) = np.moveaxis(predictions.covariance, (-2, -1), (0, 1))
+    broken = predictions.found & ~((a > 0) & (a * d - b * c > 0)).all(1)
+    if broken.any():
+        name = str(predictions.name[np.flatnonzero(broken)[0]])
+        raise ValueError(
+            f"{system}: expected positive definite covariances, found others in {broken.sum()} faces such as {name!r}"
+        )
 
 
 def _measured(interval: Interval) -> Measured:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from facelift.landmarks import SCHEMES
 
 _BLOCK = 200
 """Faces between two writes: what a kill loses."""
+UNREADABLE = "unreadable pictures"
+"""Key of `about` in the file: how many of the faces not found had no picture to look at."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,22 @@ class PredictStage:
         """Writes the file, going on from the finished blocks of a killed run; returns its path.
 
         A picture that cannot be read is told, and its face counts as not found. Raises ValueError for a folder of
-        blocks that another system or benchmark left.
+        blocks that another system or benchmark left, and for a benchmark without faces.
         """
+        count = len(self.benchmark)
+        if not count:
+            raise ValueError(f"{self.benchmark.name}: expected faces, found none")
         folder = self.out.with_name(f".{self.out.stem}.blocks")
         self._claim(folder)
-        count, unreadable = len(self.benchmark), 0
         for first in range(0, count, _BLOCK):
             block = folder / f"{first:06d}.npz"
             if block.exists():
                 continue
-            part, broken = self._block(range(first, min(first + _BLOCK, count)))
-            write_predictions(block, part)
-            unreadable += broken
+            write_predictions(block, self._block(range(first, min(first + _BLOCK, count))))
             progress(f"{self.benchmark.name}: {min(first + _BLOCK, count)}/{count}")
-        whole = joined([read_predictions(path) for path in sorted(folder.glob("*.npz"))])
+        parts = [read_predictions(folder / f"{first:06d}.npz") for first in range(0, count, _BLOCK)]
+        unreadable = sum(int(part.about[UNREADABLE]) for part in parts)
+        whole = replace(joined(parts), about={**self._about(), UNREADABLE: str(unreadable)})
         write_predictions(self.out, whole)
         shutil.rmtree(folder)
         say(f"{self.benchmark.name}: {count} faces, {int(whole.found.sum())} found, {unreadable} unreadable")
@@ -61,7 +65,7 @@ class PredictStage:
     def _about(self) -> dict[str, str]:
         return {**self.system.about, "benchmark": self.benchmark.name, "faces": str(len(self.benchmark))}
 
-    def _block(self, indices: range) -> tuple[Predictions, int]:
+    def _block(self, indices: range) -> Predictions:
         names, boxes, answers, unreadable = [], [], [], 0
         for index in indices:
             sample = self.benchmark[index]
@@ -73,7 +77,8 @@ class PredictStage:
                 tell(f"{sample.name}: {error}")
                 answers.append(None)
                 unreadable += 1
-        return stacked(names, np.array(boxes, float), answers, self.system.scheme, self._about()), unreadable
+        about = {**self._about(), UNREADABLE: str(unreadable)}
+        return stacked(names, np.array(boxes, float), answers, self.system.scheme, about)
 
 
 def stacked(

@@ -113,22 +113,35 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     missing = [key for key in _REQUIRED if key not in held]
     if missing:
         raise ValueError(f"{path}: expected the arrays {', '.join(_REQUIRED)}, found {', '.join(sorted(held))}")
-    if "version" in held and int(held["version"]) != VERSION:
+    if "version" in held and str(held["version"]) != str(VERSION):
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
+    try:
+        predictions = _converted(held)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected numbers of the documented shapes and `about` as a JSON object, found {error}"
+        ) from error
+    _check(predictions, path)
+    return predictions
+
+
+def _converted(held: Mapping[str, np.ndarray]) -> Predictions:
     known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
     arrays = {key: np.asarray(held[key], np.float64) for key in known & set(held)}
     points = arrays["points_2d"]
     found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))), bool)
     about = json.loads(str(held["about"])) if "about" in held else {}
-    predictions = Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
-    _check(predictions, path)
-    return predictions
+    if not isinstance(about, dict):
+        raise ValueError(f"{about!r} as about")
+    return Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
 
 
 def _check(predictions: Predictions, path: Path) -> None:
     if predictions.scheme not in SCHEMES:
         raise ValueError(f"{path}: expected a scheme among {', '.join(SCHEMES)}, found {predictions.scheme!r}")
     count, landmarks = len(predictions.name), SCHEMES[predictions.scheme].size
+    if not count or predictions.name.ndim != 1:
+        raise ValueError(f"{path}: expected a list of names, one a face, found an array of {predictions.name.shape}")
     shapes = {
         "points_2d": (count, landmarks, 2),
         "found": (count,),

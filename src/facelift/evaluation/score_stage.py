@@ -1,7 +1,7 @@
 """`facelift evaluate score`: tables and a report from predictions files and a benchmark's labels alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from facelift.evaluation.point_tables import NORMALISERS, Entry, PointTables, Pr
 from facelift.evaluation.predictions import Predictions, read_predictions
 from facelift.evaluation.report import Picture, Report
 from facelift.evaluation.tables import Table
-from facelift.evaluation.truth import Truth, gather
-from facelift.landmarks import SCHEMES
+from facelift.evaluation.truth import Truth, gather, is_part
+from facelift.landmarks import SCHEMES, conversion
 
 SHOWN = 24
 """Faces of a gallery of the report."""
@@ -43,36 +43,51 @@ class ScoreStage:
     """For NMLC: a tables.json of another split whose chosen vertices are applied, not chosen anew."""
 
     def run(self, out: Path | None, compare: tuple[str, str] | None = None) -> list[Table]:
-        """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file."""
+        """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file.
+
+        Pictures are read, and Matplotlib is needed, for the report alone.
+        """
+        self._check()
         predictions = _named([read_predictions(path) for path in self.files], self.files)
         faces = open_benchmark(self.benchmark.name, self.data)
         if self.benchmark.mesh:
             if not isinstance(faces, FacesOfMeshes):
                 raise TypeError(f"{self.benchmark.name}: expected faces with meshes, found {type(faces).__name__}")
             tables, report = self._meshes(predictions, faces, compare)
-        elif self.benchmark.normalizer == "none" and not self.benchmark.pose:
-            raise ValueError(f"{self.benchmark.name}: expected a benchmark with labels to score, found one without")
         else:
             tables, report = self._points(predictions, gather(self.benchmark, faces), compare)
         if out is not None:
             write_tables(out, tables)
-            report.write(out / "report.html")
+            report().write(out / "report.html")
         return tables
+
+    def _check(self) -> None:
+        name, given = self.benchmark.name, self.normaliser is not None or self.threshold is not None
+        if self.benchmark.normalizer == "none" and self.benchmark.mesh:
+            raise ValueError(
+                f"{name}: expected labels in pictures, found scans, which facelift.evaluation.scans scores"
+            )
+        if self.benchmark.normalizer == "none" and not self.benchmark.pose:
+            raise ValueError(f"{name}: expected a benchmark with labels to score, found one without")
+        if given and (self.benchmark.mesh or self.benchmark.normalizer == "none"):
+            raise ValueError(f"{name}: expected no normaliser or threshold, its tables have none to choose, found one")
+        if self.vertices is not None and not self.benchmark.mesh:
+            raise ValueError(f"{name}: expected no vertices, for it has no meshes, found {self.vertices}")
 
     def _points(
         self, predictions: dict[str, Predictions], truth: Truth, compare: tuple[str, str] | None
-    ) -> tuple[list[Table], Report]:
+    ) -> tuple[list[Table], Callable[[], Report]]:
         protocol = self._protocol()
+        truth = truth.to(common_scheme(truth.scheme, {name: found.scheme for name, found in predictions.items()}))
         entries = [build_entry(name, found, truth, protocol) for name, found in predictions.items()]
         tables = PointTables(truth, protocol, entries)
         made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
-        return made, Report(
-            f"{self.benchmark.name}: {', '.join(predictions)}", made, _figures(tables), _galleries(tables)
-        )
+        title = f"{self.benchmark.name}: {', '.join(predictions)}"
+        return made, lambda: Report(title, made, _figures(tables), _galleries(tables))
 
     def _meshes(
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
-    ) -> tuple[list[Table], Report]:
+    ) -> tuple[list[Table], Callable[[], Report]]:
         labels = mesh_labels(self.benchmark, faces)
         frozen = read_vertices(self.vertices) if self.vertices else {}
         entries = [
@@ -81,15 +96,42 @@ class ScoreStage:
         ]
         tables = MeshTables(self.benchmark, labels, entries)
         made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        title = f"{self.benchmark.name}: {', '.join(predictions)}"
         curves = {entry.system: 100 * _scored(entry.nmlc.per_face) for entry in entries}
-        figures = [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))]
-        return made, Report(f"{self.benchmark.name}: {', '.join(predictions)}", made, figures, ())
+        return made, lambda: Report(
+            title, made, [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))], ()
+        )
 
     def _protocol(self) -> Protocol:
         normaliser = self.normaliser or self.benchmark.normalizer
+        if normaliser == "none":
+            return Protocol(normaliser, float("nan"))
         if normaliser not in NORMALISERS:
             raise ValueError(f"normaliser: expected one of {', '.join(NORMALISERS)}, found {normaliser!r}")
         return Protocol(normaliser, THRESHOLDS[normaliser] if self.threshold is None else self.threshold)
+
+
+def common_scheme(labels: str, systems: Mapping[str, str]) -> str:
+    """The labels' scheme, or the largest part of it that every system's (by name) determines.
+
+    Raises ValueError that names a system whose scheme determines no part of the labels.
+    """
+    parts = sorted((scheme for scheme in SCHEMES if is_part(scheme, labels)), key=lambda part: -SCHEMES[part].size)
+    for part in parts:
+        if all(_determines(scheme, part) for scheme in systems.values()):
+            return part
+    if not parts:  # labels without points
+        return labels
+    name, scheme = next((name, scheme) for name, scheme in systems.items() if not _determines(scheme, parts[-1]))
+    raise ValueError(f"{name}: expected landmarks that determine {' or '.join(parts)}, found {scheme}")
+
+
+def _determines(scheme: str, part: str) -> bool:
+    try:
+        conversion(scheme, part)
+    except ValueError:
+        return False
+    return True
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
@@ -115,7 +157,7 @@ def read_vertices(path: Path) -> dict[str, np.ndarray]:
             row["system"]: np.array([int(row["cells"][column]["value"]) for column in table["columns"]])
             for row in table["rows"]
         }
-    except (json.JSONDecodeError, StopIteration, KeyError, TypeError) as error:
+    except (ValueError, StopIteration, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a tables.json with chosen vertices, found {error!r}") from error
 
 
@@ -144,6 +186,8 @@ def _scored(per_face: np.ndarray) -> np.ndarray:
 
 
 def _figures(tables: PointTables) -> list[tuple[str, str]]:
+    if not tables.has_points:
+        return []
     limit = 100 * tables.protocol.threshold
     curves = {entry.system: 100 * _scored(tables.per_face(entry)) for entry in tables.entries}
     figures = [("Cumulative error; faces not found are never reached", cumulative_curves(curves, limit, "%"))]
@@ -152,7 +196,7 @@ def _figures(tables: PointTables) -> list[tuple[str, str]]:
     if names:
         groups = {name: {system: means[name] for system, means in by_yaw.items()} for name in names}
         figures.append(("Error by yaw", grouped_bars(groups, "NME, %")))
-    regions = SCHEMES[tables.truth.benchmark.scheme].regions
+    regions = SCHEMES[tables.truth.scheme].regions
     parts = {entry.system: region_nme(entry.errors, regions, tables.truth.counted) for entry in tables.entries}
     groups = {region: {system: _percent(values[region]) for system, values in parts.items()} for region in regions}
     figures.append(("Error by region", grouped_bars(groups, "NME, %")))
@@ -172,15 +216,20 @@ def _percent(values: np.ndarray) -> float:
 
 
 def _galleries(tables: PointTables) -> list[tuple[str, list[Picture]]]:
+    if not tables.has_points:
+        return []
     galleries = []
     for entry in tables.entries:
         nme = tables.per_face(entry)
         found = np.flatnonzero(np.isfinite(nme))
         worst = found[np.argsort(-nme[found])][:SHOWN]
+        if not len(worst):
+            continue
         galleries.append((f"Worst {len(worst)} faces of {entry.system}", _pictures(tables, entry, worst, nme)))
     first = tables.entries[0]
     nme, yaw = tables.per_face(first), tables.truth.attributes.get("yaw")
-    found = np.flatnonzero(np.isfinite(nme))
+    known = np.isfinite(nme) if yaw is None or yaw.dtype != float else np.isfinite(nme) & np.isfinite(yaw)
+    found = np.flatnonzero(known)
     if yaw is not None and yaw.dtype == float and len(found):
         ordered = found[np.argsort(yaw[found])]
         across = ordered[np.linspace(0, len(ordered) - 1, min(SHOWN, len(ordered))).astype(int)]
@@ -191,9 +240,13 @@ def _galleries(tables: PointTables) -> list[tuple[str, list[Picture]]]:
 
 def _pictures(tables: PointTables, entry: Entry, chosen: np.ndarray, nme: np.ndarray) -> list[Picture]:
     truth, pictures = tables.truth, []
-    scheme = SCHEMES[truth.benchmark.scheme]
+    scheme = SCHEMES[truth.scheme]
     for index in chosen:
-        image = truth.faces[int(index)].image
+        caption = f"{truth.name[index]}: {100 * nme[index]:.2f} %"
+        try:
+            image = truth.faces[int(index)].image
+        except (FileNotFoundError, ValueError):
+            image, caption = np.zeros((1, 1, 3), np.uint8), f"{caption}, picture unreadable"
         pixels = draw_truth(image, truth.points[index], entry.predictions.points_2d[index], scheme)
-        pictures.append(Picture(pixels, f"{truth.name[index]}: {100 * nme[index]:.2f} %"))
+        pictures.append(Picture(pixels, caption))
     return pictures

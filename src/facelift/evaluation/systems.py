@@ -1,5 +1,6 @@
 """Adapters: a system that takes a picture and a face box and says where the landmarks are."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -44,6 +45,8 @@ class PredictorSystem:
         self._predictor = Predictor(weights)
         name = self._predictor.network.metadata.get("name", "")
         self.about = {"system": f"facelift {name}".strip(), "version": _version("facelift")}
+        if weights is not None:
+            self.about["weights"] = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
 
     def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
         """See `System`."""

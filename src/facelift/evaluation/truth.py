@@ -1,12 +1,13 @@
 """The labels of a benchmark, stacked: what predictions are scored against."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from facelift.datasets.benchmarks import Benchmark, Faces
 from facelift.datasets.sample import UNKNOWN, VISIBLE
+from facelift.landmarks import conversion
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +18,8 @@ class Truth:
     faces: Faces
     name: np.ndarray
     """(m,) str, each once."""
+    scheme: str
+    """Of the points; the benchmark's, or what `to` took them to."""
     points: Float[np.ndarray, "m n 2"]
     """px; NaN where there is no label."""
     state: Int8[np.ndarray, "m n"]
@@ -27,6 +30,7 @@ class Truth:
     """(m,) each: str or float, "" or NaN where a face has none."""
     rotation: Float[np.ndarray, "m 3 3"] | None
     points_3d: Float[np.ndarray, "m n 3"] | None
+    """In the frame and unit that the reader documents."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -42,6 +46,28 @@ class Truth:
         """Points whose visibility somebody labelled."""
         return self.state != UNKNOWN
 
+    def to(self, scheme: str) -> "Truth":
+        """With those of its points that are another scheme's. ValueError where `is_part` is False."""
+        if scheme == self.scheme:
+            return self
+        if not is_part(scheme, self.scheme):
+            raise ValueError(f"{self.benchmark.name}: expected labels that hold those of {scheme}, found {self.scheme}")
+        index = conversion(self.scheme, scheme).argmax(1)
+        points_3d = None if self.points_3d is None else self.points_3d[:, index]
+        return replace(
+            self, scheme=scheme, points=self.points[:, index], state=self.state[:, index], points_3d=points_3d
+        )
+
+
+def is_part(scheme: str, whole: str) -> bool:
+    """Whether every landmark of `scheme` is one of those of `whole`, not a mean of several."""
+    if scheme == whole:
+        return True
+    try:
+        return bool((conversion(whole, scheme).max(1) == 1).all())
+    except ValueError:
+        return False
+
 
 def gather(benchmark: Benchmark, faces: Faces) -> Truth:
     """Reads the labels of all faces. Raises ValueError for a name that comes twice, and what the reader raises."""
@@ -55,6 +81,7 @@ def gather(benchmark: Benchmark, faces: Faces) -> Truth:
         benchmark,
         faces,
         names,
+        benchmark.scheme,
         np.stack([sample.points for sample in samples]).astype(float),
         np.stack([sample.state for sample in samples]),
         np.stack([sample.box for sample in samples]).astype(float),

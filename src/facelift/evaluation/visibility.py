@@ -1,41 +1,11 @@
 """How well a predicted probability tells visible landmarks from hidden ones: precision, recall, AP, ROC AUC.
 
-Landmarks as one flat list, those of unknown state left out by the caller; visible is the positive class.
+Landmarks as one flat list, those of unknown state left out by the caller; visible is the positive class. A probability
+that is NaN is a ValueError.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-
-@dataclass(frozen=True)
-class VisibilityScores:
-    """Of one system; NaN where a denominator is 0."""
-
-    precision: float
-    """Share of the landmarks called visible that are."""
-    recall: float
-    """Share of the visible landmarks that are called so."""
-    average_precision: float
-    roc_auc: float
-    positives: int
-    negatives: int
-
-
-def visibility_scores(
-    probability: Float[np.ndarray, "n"], visible: Bool[np.ndarray, "n"], *, threshold: float = 0.5
-) -> VisibilityScores:
-    """All scores; a landmark is called visible at `threshold` or above. ValueError for a probability that is NaN."""
-    precision, recall = precision_recall(probability, visible, threshold=threshold)
-    return VisibilityScores(
-        precision,
-        recall,
-        average_precision(probability, visible),
-        roc_auc(probability, visible),
-        int(visible.sum()),
-        int((~visible).sum()),
-    )
 
 
 def precision_recall(

@@ -72,8 +72,14 @@ FIVE = np.zeros((4, 5, 3))
         ({"vertices": FIVE * np.nan}, "expected finite vertices for every found face, found NaN at 'a'"),
         ({"triangles": np.array([[0, 1, 2]])}, "expected vertices beside triangles, found triangles alone"),
         ({"vertices": FIVE, "triangles": np.array([[0, 1, 2.0]])}, "expected triangles of integers, found float64"),
-        ({"vertices": FIVE, "triangles": np.zeros((2, 4), int)}, r"expected triangles of shape \(f, 3\), found \(2, 4\)"),
-        ({"vertices": FIVE, "triangles": np.zeros((0, 3), int)}, r"expected triangles of shape \(f, 3\), found \(0, 3\)"),
+        (
+            {"vertices": FIVE, "triangles": np.zeros((2, 4), int)},
+            r"expected triangles of shape \(f, 3\), found \(2, 4\)",
+        ),
+        (
+            {"vertices": FIVE, "triangles": np.zeros((0, 3), int)},
+            r"expected triangles of shape \(f, 3\), found \(0, 3\)",
+        ),
         ({"vertices": FIVE, "triangles": np.array([[0, 1, 5]])}, r"triangles of vertices 0\.\.4, found 0\.\.5"),
         ({"vertices": FIVE, "triangles": np.array([[0, 1, -1]])}, r"triangles of vertices 0\.\.4, found -1\.\.1"),
         ({"points_2d": np.zeros((4, 67, 2))}, r"expected points_2d of shape \(4, 68, 2\), found \(4, 67, 2\)"),

@@ -102,6 +102,9 @@ def test_no_file_no_npz_and_other_arrays_are_named(tmp_path):
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"text\.npz: expected a predictions file"):
         read_predictions(tmp_path / "text.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"array\.npy: expected a predictions file"):
+        read_predictions(tmp_path / "array.npy")
     np.savez(tmp_path / "other.npz", landmarks=np.zeros(3))
     with pytest.raises(ValueError, match="expected the arrays name, points_2d, scheme, found landmarks"):
         read_predictions(tmp_path / "other.npz")

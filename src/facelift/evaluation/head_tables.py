@@ -24,9 +24,9 @@ CHAMFER, Z5 = ("Chamfer, released", "Chamfer, corrected"), ("Z5, released", "Z5,
 class FlameSubsets:
     """Parts of FLAME that the benchmark measures and that no data set may hand on. What is None is not at hand."""
 
-    face: Int[np.ndarray, "k"] | None = None
+    face: Int[np.ndarray, "f"] | None = None
     """Vertices of the Chamfer distance."""
-    head: Int[np.ndarray, "k"] | None = None
+    head: Int[np.ndarray, "h"] | None = None
     """Vertices of Z5: 3,669 as released."""
     seven: Int[np.ndarray, "7"] | Float[np.ndarray, "7 v"] | None = None
     """The landmarks `DAD_SEVEN`: vertices, or weights of all vertices."""
@@ -43,7 +43,7 @@ def read_subsets(path: Path) -> FlameSubsets:
     try:
         with np.load(path) as file:
             held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, AttributeError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, TypeError) as error:  # the last: one array, no archive
         raise ValueError(f"{path}: expected an .npz of FLAME's vertex subsets, found {error}") from error
     if not held or not held.keys() <= {"face", "head", "seven"}:
         raise ValueError(f"{path}: expected arrays among face, head, seven, found {', '.join(held) or 'none'}")
@@ -54,8 +54,9 @@ def read_subsets(path: Path) -> FlameSubsets:
 
 def _check_subset(path: Path, key: str, value: np.ndarray) -> None:
     if key == "seven" and value.shape == (7, VERTICES):
-        if not np.allclose(value.sum(1), 1):
-            raise ValueError(f"{path}: expected weights seven with sums 1, found {value.sum(1).min():.4g} ..")
+        sums = value.sum(1)
+        if not np.allclose(sums, 1):
+            raise ValueError(f"{path}: expected weights seven with sums 1, found {sums.min():.4g}..{sums.max():.4g}")
         return
     if value.ndim != 1 or value.dtype.kind not in "iu" or not len(value) or (key == "seven" and len(value) != 7):
         wanted = f"7 vertices or weights (7, {VERTICES})" if key == "seven" else "a list of vertices"

@@ -115,7 +115,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     try:
         with np.load(path) as file:
             held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a predictions file (.npz), found {error}") from error
     missing = [key for key in _REQUIRED if key not in held]
     if missing:

@@ -85,6 +85,16 @@ def test_z5_is_that_of_plain_loops(rng, variant):
     assert z_accuracy(target, target, variant=variant) == 1
 
 
+def test_equal_distances_are_taken_in_order(rng):
+    """On a grid every vertex has neighbours equally far away, and some vertices are doubled."""
+    target = np.concatenate([np.stack(np.meshgrid(*[np.arange(4.0)] * 3), -1).reshape(-1, 3), np.ones((9, 3))])
+    prediction = target + rng.standard_normal(target.shape)
+    distances = cdist(target, target) + np.where(np.eye(len(target)), np.inf, 0)
+    near = np.argsort(distances, axis=1, kind="stable")[:, :5]
+    agree = (target[:, None, 2] >= target[near, 2]) == (prediction[:, None, 2] >= prediction[near, 2])
+    assert z_accuracy(prediction, target) == agree.mean() < 0.9
+
+
 def test_z5_by_hand():
     """On a line each point has its neighbours beside it; the prediction swaps the depths of the last two."""
     target = np.array([[0.0, 0, 0], [1, 0, 1], [2.5, 0, 2], [4.5, 0, 3]])

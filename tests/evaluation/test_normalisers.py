@@ -111,7 +111,7 @@ def test_refuses_eyes_that_are_unlabelled_or_coincide(measure, what, landmark, r
 @pytest.mark.parametrize(("measure", "what"), [(inter_ocular, "outer eye corners"), (inter_pupil, "pupils")])
 def test_refuses_schemes_and_sizes(measure, what):
     with pytest.raises(
-        ValueError, match=rf"{what}: expected one of the schemes \['ibug68', 'wflw98'\], found 'aflw21'"
+        ValueError, match=rf"{what}: expected one of the schemes \['ibug68', 'lapa106', 'wflw98'\], found 'aflw21'"
     ):
         measure(np.zeros((1, 21, 2)), "aflw21")
     with pytest.raises(ValueError, match=f"{what}: expected 68 points of ibug68, found 98"):

@@ -40,9 +40,48 @@ def test_faces_in_another_order_and_missing_ones(rng):
     assert np.isnan(taken.points_2d[1]).all() and np.isnan(taken.covariance[1]).all()
 
 
+def test_meshes_are_read_back_and_follow_their_faces(rng, tmp_path):
+    vertices, triangles = rng.normal(size=(4, 5, 3)).astype(np.float32), np.array([[0, 1, 2], [2, 3, 4]], np.int32)
+    path = write_predictions(tmp_path / "p.npz", predictions(rng, vertices=vertices, triangles=triangles))
+    read = read_predictions(path)
+    assert read.vertices.dtype == np.float32  # of many faces they are large
+    np.testing.assert_array_equal(read.vertices, vertices)
+    np.testing.assert_array_equal(read.triangles, triangles)
+    taken, _ = read.of(["face3", "nobody"])
+    np.testing.assert_array_equal(taken.vertices[0], vertices[3])
+    assert np.isnan(taken.vertices[1]).all()
+    np.testing.assert_array_equal(taken.triangles, triangles)
+
+
+def test_without_a_mesh_of_a_face_not_found(rng, tmp_path):
+    vertices = np.where([[[True]], [[False]], [[True]], [[True]]], rng.normal(size=(4, 5, 3)), np.nan)
+    found = np.array([True, False, True, True])
+    path = write_predictions(tmp_path / "p.npz", predictions(rng, found=found, vertices=vertices))
+    assert np.isnan(read_predictions(path).vertices[1]).all() and read_predictions(path).triangles is None
+
+
+FIVE = np.zeros((4, 5, 3))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"vertices": np.zeros((3, 5, 3))}, r"expected vertices of shape \(4, v, 3\), found \(3, 5, 3\)"),
+        ({"vertices": np.zeros((4, 5, 2))}, r"expected vertices of shape \(4, v, 3\), found \(4, 5, 2\)"),
+        ({"vertices": np.zeros((4, 0, 3))}, r"expected vertices of shape \(4, v, 3\), found \(4, 0, 3\)"),
+        ({"vertices": FIVE * np.nan}, "expected finite vertices for every found face, found NaN at 'a'"),
+        ({"triangles": np.array([[0, 1, 2]])}, "expected vertices beside triangles, found triangles alone"),
+        ({"vertices": FIVE, "triangles": np.array([[0, 1, 2.0]])}, "expected triangles of integers, found float64"),
+        (
+            {"vertices": FIVE, "triangles": np.zeros((2, 4), int)},
+            r"expected triangles of shape \(f, 3\), found \(2, 4\)",
+        ),
+        (
+            {"vertices": FIVE, "triangles": np.zeros((0, 3), int)},
+            r"expected triangles of shape \(f, 3\), found \(0, 3\)",
+        ),
+        ({"vertices": FIVE, "triangles": np.array([[0, 1, 5]])}, r"triangles of vertices 0\.\.4, found 0\.\.5"),
+        ({"vertices": FIVE, "triangles": np.array([[0, 1, -1]])}, r"triangles of vertices 0\.\.4, found -1\.\.1"),
         ({"points_2d": np.zeros((4, 67, 2))}, r"expected points_2d of shape \(4, 68, 2\), found \(4, 67, 2\)"),
         ({"scheme": "mine"}, "expected a scheme among .* found 'mine'"),
         ({"name": np.array(["a", "a", "b", "c"])}, "expected every name once, found 'a' 2 times"),
@@ -84,6 +123,9 @@ def test_no_file_no_npz_and_other_arrays_are_named(tmp_path):
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"text\.npz: expected a predictions file"):
         read_predictions(tmp_path / "text.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"array\.npy: expected a predictions file"):
+        read_predictions(tmp_path / "array.npy")
     np.savez(tmp_path / "other.npz", landmarks=np.zeros(3))
     with pytest.raises(ValueError, match="expected the arrays name, points_2d, scheme, found landmarks"):
         read_predictions(tmp_path / "other.npz")

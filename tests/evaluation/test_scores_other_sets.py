@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facelift.datasets.benchmarks import FacesOfMeshes, find_benchmark
+from facelift.datasets.readers.cameras import Camera
 from facelift.datasets.readers.meshes import Mesh, MeshSample
 from facelift.datasets.sample import UNKNOWN, FaceSample
 from facelift.evaluation.predictions import Predictions, write_predictions
@@ -297,8 +298,9 @@ def meshes(rng):
     faces = []
     for i in range(2):
         vertices = shape + rng.normal(0, 0.01, shape.shape)
-        face = sample(i, 60 + 40 * vertices[:, :2], "multiface7306", points_3d=vertices, attributes={"camera": f"c{i}"})
-        faces.append(MeshSample(face, partial(Mesh, vertices)))
+        view = {"camera": f"c{i}", "sequence": "s", "frame": "1"}
+        face = sample(i, 60 + 40 * vertices[:, :2], "multiface7306", points_3d=vertices, attributes=view)
+        faces.append(MeshSample(face, partial(Mesh, vertices), Camera(np.eye(3), np.eye(3), np.array([i, 0.0, 5]))))
     return FacesOfMeshes(Listed(faces))
 
 
@@ -316,7 +318,5 @@ def test_options_that_a_benchmark_does_not_have_are_refused(score, meshes, rng, 
         score("multiface", meshes, found, threshold=0.1)
     with pytest.raises(ValueError, match="300w_full: expected no vertices, for it has no meshes, found "):
         score("300w_full", [], found, vertices=tmp_path / "tables.json")
-    with pytest.raises(ValueError, match="now_val: expected labels in pictures, found scans"):
-        score("now_val", [], found)
     with pytest.raises(ValueError, match="celebv_hq: expected a benchmark with labels to score"):
         score("celebv_hq", [], found)

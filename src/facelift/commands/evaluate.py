@@ -47,6 +47,8 @@ class ScorePart:
     """Two systems, by the names in the tables: their paired difference with its interval."""
     vertices: Path | None = None
     """A tables.json of another split: NMLC by the vertices chosen there."""
+    subsets: Path | None = None
+    """For dad3dheads_val: an .npz with FLAME's vertices `face` and `head` and the landmarks `seven`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,13 @@ def evaluate(config: EvaluateConfig) -> Path | None:
         raise ValueError("evaluate score: expected predictions files, found none")
     benchmark = find_benchmark(part.benchmark)
     stage = ScoreStage(
-        part.predictions, benchmark, data_root(part.data), part.normaliser, part.threshold, part.vertices
+        part.predictions,
+        benchmark,
+        data_root(part.data),
+        part.normaliser,
+        part.threshold,
+        part.vertices,
+        part.subsets,
     )
     for table in stage.run(part.out, part.compare):
         say(table.text() + "\n")

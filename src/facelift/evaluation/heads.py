@@ -114,13 +114,15 @@ def mean_reprojection_error(
 
 
 def _neighbours(points: np.ndarray, count: int) -> np.ndarray:
-    """(n, count) nearest other points, by distance and then by index."""
-    near = np.empty((len(points), count), int)
-    for first in range(0, len(points), 256):
-        rows = np.arange(first, min(first + 256, len(points)))
-        squared = _distances(points[rows], points)
-        squared[rows - first, rows] = np.inf
-        near[rows] = np.argsort(squared, axis=1, kind="stable")[:, :count]
+    """(n, count) nearest other points, by distance and then by index; rows with (nearly) equal distances by sorting."""
+    from scipy.spatial import cKDTree
+
+    distances, near = cKDTree(points).query(points, k=count + 2)  # itself, and the one that is not near enough
+    near = near[:, 1 : count + 1]
+    for row in np.flatnonzero(~(np.diff(distances) > 1e-9 * distances[:, -1:]).all(1)):
+        apart = _distances(points[row : row + 1], points)[0]
+        apart[row] = np.inf
+        near[row] = np.argsort(apart, kind="stable")[:count]
     return near
 
 

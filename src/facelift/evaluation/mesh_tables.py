@@ -19,7 +19,7 @@ from facelift.evaluation.nmlc import Aligned, MeshFace, Nmlc, nmlc
 from facelift.evaluation.normalisers import box_size
 from facelift.evaluation.pose import frobenius, geodesic_deg
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables import Measured, Row, Table
+from facelift.evaluation.tables import Measured, Row, Table, measured
 from facelift.landmarks import SCHEMES
 
 SCHEME = "ibug68"
@@ -91,7 +91,7 @@ class MeshTables:
         notes = (
             "The vertex of each landmark minimises the mean error over the whole set (Ferman et al. 2024, Eq. 5, 6).",
             "Error divided by sqrt(w h) of the box of the projected vertices; means over the faces found.",
-            *(self._coverage(entry) for entry in self.entries),
+            *(coverage(entry.system, entry.predictions, entry.absent) for entry in self.entries),
         )
         known = published.nmlc_rows(self.benchmark.name)
         return Table(f"NMLC, % ({self.benchmark.name})", ("full", *regions, "not found"), (*rows, *known), notes)
@@ -156,8 +156,7 @@ class MeshTables:
         values = [100 * by_name[name].nmlc.per_face for name in (first, second)]
         both = np.isfinite(values[0]) & np.isfinite(values[1])
         a, b = (np.where(both, value, np.nan) for value in values)
-        found = bootstrap_difference(a, b, groups=self.labels.identity)
-        cells = {"NMLC, %": Measured(found.value, found.count, found.low, found.high)}
+        cells = {"NMLC, %": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
         return Table(f"{first} - {second}, paired", tuple(cells), (Row(f"{first} - {second}", cells),))
 
     @cached_property
@@ -172,13 +171,7 @@ class MeshTables:
 
     def _mean(self, values: np.ndarray) -> Measured:
         finite = np.where(np.isfinite(values), 100 * values, np.nan)
-        found = bootstrap_mean(finite, groups=self.labels.identity)
-        return Measured(found.value, found.count, found.low, found.high)
-
-    def _coverage(self, entry: MeshEntry) -> str:
-        lost = int((~entry.predictions.found).sum())
-        missing = f", {entry.absent} of them absent from its file" if entry.absent else ""
-        return f"{entry.system}: {len(self.labels.name)} faces, {lost} not found{missing}."
+        return measured(bootstrap_mean(finite, groups=self.labels.identity))
 
 
 def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
@@ -197,6 +190,26 @@ def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
     return Labels(np.array(names, str), np.array(identities, str), attributes, rotation)
 
 
+def place(system: str, predictions: Predictions, labels: Labels) -> tuple[Predictions, int]:
+    """The predictions in the set's order and in `SCHEME`, and how many faces the file does not name.
+
+    Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
+    """
+    placed, there = predictions.of(labels.name.tolist())
+    if not there.any():
+        raise ValueError(
+            f"{system}: expected faces such as {str(labels.name[0])!r}, "
+            f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
+        )
+    return placed.to(SCHEME), int((~there).sum())
+
+
+def coverage(system: str, placed: Predictions, absent: int) -> str:
+    """The sentence of a table's notes on faces not found."""
+    missing = f", {absent} of them absent from its file" if absent else ""
+    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}."
+
+
 def build_mesh_entry(
     system: str,
     predictions: Predictions,
@@ -208,15 +221,9 @@ def build_mesh_entry(
 
     Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
     """
-    placed, there = predictions.of(labels.name.tolist())
-    if not there.any():
-        raise ValueError(
-            f"{system}: expected faces such as {str(labels.name[0])!r}, "
-            f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
-        )
-    placed = placed.to(SCHEME)
+    placed, absent = place(system, predictions, labels)
     found = nmlc(_Pairs(faces, placed, in_3d=False), indices=indices)
     in_3d = None
     if placed.points_3d is not None and (found.indices >= 0).all():
         in_3d = nmlc(Aligned(_Pairs(faces, placed, in_3d=True), found.indices, with_scale=True))
-    return MeshEntry(system, placed, int((~there).sum()), found, in_3d)
+    return MeshEntry(system, placed, absent, found, in_3d)

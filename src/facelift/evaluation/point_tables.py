@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from facelift.datasets.sample import VISIBLE
 from facelift.evaluation import published
-from facelift.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_statistic
+from facelift.evaluation.bootstrap import bootstrap_difference, bootstrap_mean, bootstrap_statistic
 from facelift.evaluation.calibration import LEVELS, Model, mahalanobis, negative_log_likelihood, probability_within
 from facelift.evaluation.definition_offset import dc_nme, identity_halves
 from facelift.evaluation.landmarks_3d import nme_3d
@@ -32,7 +32,7 @@ from facelift.evaluation.pose import (
     without_frame_turn,
 )
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables import Measured, Row, Table
+from facelift.evaluation.tables import Measured, Row, Table, measured
 from facelift.evaluation.truth import Truth
 from facelift.evaluation.visibility import average_precision, precision_recall, roc_auc
 from facelift.geometry import AFLW2000, BIWI, euler_deg
@@ -225,10 +225,11 @@ class PointTables:
             predictions = entry.predictions
             if predictions.rotation is None or predictions.points_3d is None:
                 continue
-            with_all = entry.turned & _finite(predictions.points_3d)
+            size = px_per_unit(predictions.points_2d, predictions.points_3d, predictions.rotation)
+            with_all = entry.turned & _finite(predictions.points_3d) & (size > 0)
             if not self._in_both_halves(with_all):
                 continue
-            size = np.where(with_all, _px_per_unit(predictions), 1.0)
+            size = np.where(with_all, size, 1.0)
             rotation = np.where(with_all[:, None, None], predictions.rotation, np.eye(3))
             corrected = dc_nme(
                 np.where(with_all[:, None, None], predictions.points_2d, np.nan),
@@ -448,7 +449,7 @@ class PointTables:
     def _mean(self, values: np.ndarray) -> Measured:
         """Mean over finite values in percent, with its interval."""
         finite = np.where(np.isfinite(values), values, np.nan)
-        return _measured(bootstrap_mean(100 * finite, groups=self.truth.identity))
+        return measured(bootstrap_mean(100 * finite, groups=self.truth.identity))
 
     def _statistic(self, statistic: Callable[[np.ndarray], float], count: int, draws: int = 400) -> Measured:
         found = bootstrap_statistic(statistic, len(self.truth), groups=self.truth.identity, draws=draws)
@@ -481,7 +482,7 @@ class PointTables:
             columns["geodesic"] = geodesic_deg(rotation, self.truth.rotation)
             columns["||I - R R^T||"] = frobenius(rotation, self.truth.rotation)
         return {
-            name: _measured(bootstrap_mean(np.where(kept, values, np.nan), groups=self.truth.identity))
+            name: measured(bootstrap_mean(np.where(kept, values, np.nan), groups=self.truth.identity))
             for name, values in columns.items()
         }
 
@@ -536,20 +537,17 @@ def _check_covariances(system: str, predictions: Predictions) -> None:
         )
 
 
-def _measured(interval: Interval) -> Measured:
-    return Measured(interval.value, interval.count, interval.low, interval.high)
-
-
 def _difference(a: np.ndarray, b: np.ndarray, identity: np.ndarray) -> Measured:
     both = np.isfinite(a) & np.isfinite(b)
     nan = np.full(len(a), np.nan)
-    return _measured(bootstrap_difference(np.where(both, a, nan), np.where(both, b, nan), groups=identity))
+    return measured(bootstrap_difference(np.where(both, a, nan), np.where(both, b, nan), groups=identity))
 
 
-def _px_per_unit(predictions: Predictions) -> Float[np.ndarray, "m"]:
-    """Scale of the weak perspective from a face's 3D points, turned by its rotation, to its 2D points."""
-    assert predictions.rotation is not None and predictions.points_3d is not None
-    turned = (predictions.points_3d @ np.swapaxes(predictions.rotation, -1, -2))[..., :2]
+def px_per_unit(
+    points_2d: Float[np.ndarray, "m n 2"], points_3d: Float[np.ndarray, "m n 3"], rotation: Float[np.ndarray, "m 3 3"]
+) -> Float[np.ndarray, "m"]:
+    """Scale of the weak perspective from each face's 3D points, turned by its rotation, to its 2D points."""
+    turned = (points_3d @ np.swapaxes(rotation, -1, -2))[..., :2]
     turned = turned - turned.mean(1, keepdims=True)
-    points = predictions.points_2d - predictions.points_2d.mean(1, keepdims=True)
+    points = points_2d - points_2d.mean(1, keepdims=True)
     return (points * turned).sum((1, 2)) / (turned**2).sum((1, 2))

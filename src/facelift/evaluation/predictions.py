@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from facelift.atomic import written_whole
 from facelift.landmarks import SCHEMES, conversion
 
 FORMAT, VERSION = "facelift-predictions", 1
 _REQUIRED = ("name", "points_2d", "scheme")
+_OF_ALL = ("triangles",)
+"""Arrays that belong to no single face."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,10 @@ class Predictions:
     """Probability that the landmark is not hidden."""
     box: Float[np.ndarray, "n 4"] | None = None
     """Face box that the system was given or found, x0 y0 x1 y1 px."""
+    vertices: Float[np.ndarray, "n v 3"] | None = None
+    """Mesh of each face, in the frame and unit of `points_3d` (and the head frame of `rotation`)."""
+    triangles: Int[np.ndarray, "f 3"] | None = None
+    """Of `vertices`, the same for all faces."""
     about: Mapping[str, str] = field(default_factory=dict)
     """system, benchmark, version, ...: free text."""
 
@@ -50,7 +56,7 @@ class Predictions:
         place = {str(name): i for i, name in enumerate(self.name)}
         index = np.array([place.get(str(name), -1) for name in names])
         there = index >= 0
-        taken = {key: value[index] for key, value in _arrays(self).items()}
+        taken = {key: value[index] for key, value in _arrays(self).items() if key not in _OF_ALL}
         blank: dict[str, Any] = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
         return replace(self, name=np.array(names, str), found=taken["found"] & there, **blank), there
 
@@ -83,6 +89,7 @@ def _masked(value: np.ndarray, keep: np.ndarray) -> np.ndarray:
 def write_predictions(path: str | os.PathLike[str], predictions: Predictions) -> Path:
     """Writes the .npz whole or not at all; raises ValueError for arrays that do not fit each other."""
     path = Path(path)
+    _check_mesh(_arrays(predictions), len(predictions), path)
     _check(predictions, path)
     with written_whole(path) as partial, partial.open("wb") as stream:
         np.savez_compressed(
@@ -108,13 +115,14 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     try:
         with np.load(path) as file:
             held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a predictions file (.npz), found {error}") from error
     missing = [key for key in _REQUIRED if key not in held]
     if missing:
         raise ValueError(f"{path}: expected the arrays {', '.join(_REQUIRED)}, found {', '.join(sorted(held))}")
     if "version" in held and str(held["version"]) != str(VERSION):
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
+    _check_mesh(held, np.size(held["name"]), path)
     try:
         predictions = _converted(held)
     except (ValueError, TypeError) as error:
@@ -127,13 +135,20 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
 
 def _converted(held: Mapping[str, np.ndarray]) -> Predictions:
     known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
-    arrays = {key: np.asarray(held[key], np.float64) for key in known & set(held)}
+    arrays = {key: _typed(key, held[key]) for key in known & set(held)}
     points = arrays["points_2d"]
     found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))), bool)
     about = json.loads(str(held["about"])) if "about" in held else {}
     if not isinstance(about, dict):
         raise ValueError(f"{about!r} as about")
     return Predictions(held["name"].astype(str), str(held["scheme"]), found=found, about=about, **arrays)
+
+
+def _typed(key: str, value: np.ndarray) -> np.ndarray:
+    """float64; triangles as integers, and vertices, which are many, as they were stored."""
+    if key == "triangles":
+        return value.astype(np.int64)
+    return value if key == "vertices" and value.dtype in (np.float32, np.float64) else np.asarray(value, np.float64)
 
 
 def _check(predictions: Predictions, path: Path) -> None:
@@ -152,12 +167,12 @@ def _check(predictions: Predictions, path: Path) -> None:
         "box": (count, 4),
     }
     for key, value in _arrays(predictions).items():
-        if value.shape != shapes[key]:
+        if key in shapes and value.shape != shapes[key]:
             raise ValueError(f"{path}: expected {key} of shape {shapes[key]}, found {value.shape}")
     names, counts = np.unique(predictions.name, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"{path}: expected every name once, found {str(names[counts > 1][0])!r} {counts.max()} times")
-    for key in ("points_2d", "points_3d", "rotation", "covariance"):
+    for key in ("points_2d", "points_3d", "rotation", "covariance", "vertices"):
         value = _arrays(predictions).get(key)
         if value is None:
             continue
@@ -165,3 +180,22 @@ def _check(predictions: Predictions, path: Path) -> None:
         if broken.any():
             name = predictions.name[np.flatnonzero(broken)[0]]
             raise ValueError(f"{path}: expected finite {key} for every found face, found NaN at {str(name)!r}")
+
+
+def _check_mesh(arrays: Mapping[str, np.ndarray], count: int, path: Path) -> None:
+    triangles = arrays.get("triangles")
+    shape = arrays["vertices"].shape if "vertices" in arrays else None
+    if shape is not None and (len(shape) != 3 or shape[0] != count or shape[1] < 1 or shape[2] != 3):
+        raise ValueError(f"{path}: expected vertices of shape ({count}, v, 3), found {shape}")
+    if triangles is None:
+        return
+    if shape is None:
+        raise ValueError(f"{path}: expected vertices beside triangles, found triangles alone")
+    if triangles.dtype.kind not in "iu":
+        raise ValueError(f"{path}: expected triangles of integers, found {triangles.dtype}")
+    if triangles.ndim != 2 or triangles.shape[1] != 3 or not len(triangles):
+        raise ValueError(f"{path}: expected triangles of shape (f, 3), found {triangles.shape}")
+    if triangles.min() < 0 or triangles.max() >= shape[1]:
+        raise ValueError(
+            f"{path}: expected triangles of vertices 0..{shape[1] - 1}, found {triangles.min()}..{triangles.max()}"
+        )

@@ -11,19 +11,24 @@ from facelift.atomic import written_whole
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes, open_benchmark
 from facelift.drawing import draw_truth
 from facelift.evaluation.calibration import LEVELS, reliability
+from facelift.evaluation.consistency_tables import consistency_table, gather_frames
 from facelift.evaluation.figures import cumulative_curves, grouped_bars
 from facelift.evaluation.figures import reliability as reliability_plot
-from facelift.evaluation.mesh_tables import MeshTables, build_mesh_entry, mesh_labels
+from facelift.evaluation.head_tables import FlameSubsets, head_table, read_subsets
+from facelift.evaluation.mesh_tables import Labels, MeshEntry, MeshTables, build_mesh_entry, mesh_labels
 from facelift.evaluation.nme import region_nme
 from facelift.evaluation.point_tables import NORMALISERS, Entry, PointTables, Protocol, build_entry
 from facelift.evaluation.predictions import Predictions, read_predictions
 from facelift.evaluation.report import Picture, Report
+from facelift.evaluation.scan_tables import SCAN_BENCHMARKS, build_scan_tables
 from facelift.evaluation.tables import Table
 from facelift.evaluation.truth import Truth, gather, is_part
 from facelift.landmarks import SCHEMES, conversion
 
 SHOWN = 24
 """Faces of a gallery of the report."""
+FLAME = "flame5023"
+"""Scheme of sets whose meshes have FLAME's vertices."""
 THRESHOLDS = {"box": 0.07, "face_box": 0.07, "diagonal": 0.05, "inter_ocular": 0.10, "inter_pupil": 0.10}
 """Usual thresholds of AUC and failure rate: 7 % of the box (Bulat et al. 2017), 10 % of the eyes (WFLW)."""
 
@@ -41,6 +46,8 @@ class ScoreStage:
     """Of AUC and failure rate, a fraction; None for the usual one of the normaliser."""
     vertices: Path | None = None
     """For NMLC: a tables.json of another split whose chosen vertices are applied, not chosen anew."""
+    subsets: Path | None = None
+    """For DAD-3DHeads: an .npz with FLAME's vertices `face` and `head` and the landmarks `seven`."""
 
     def run(self, out: Path | None, compare: tuple[str, str] | None = None) -> list[Table]:
         """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file.
@@ -53,7 +60,8 @@ class ScoreStage:
         if self.benchmark.mesh:
             if not isinstance(faces, FacesOfMeshes):
                 raise TypeError(f"{self.benchmark.name}: expected faces with meshes, found {type(faces).__name__}")
-            tables, report = self._meshes(predictions, faces, compare)
+            score = self._scans if self.benchmark.name in SCAN_BENCHMARKS else self._meshes
+            tables, report = score(predictions, faces, compare)
         else:
             tables, report = self._points(predictions, gather(self.benchmark, faces), compare)
         if out is not None:
@@ -63,11 +71,9 @@ class ScoreStage:
 
     def _check(self) -> None:
         name, given = self.benchmark.name, self.normaliser is not None or self.threshold is not None
-        if self.benchmark.normalizer == "none" and self.benchmark.mesh:
-            raise ValueError(
-                f"{name}: expected labels in pictures, found scans, which facelift.evaluation.scans scores"
-            )
-        if self.benchmark.normalizer == "none" and not self.benchmark.pose:
+        if self.subsets and self.benchmark.scheme != FLAME:
+            raise ValueError(f"subsets: expected them with a set of FLAME meshes, found {name}")
+        if self.benchmark.normalizer == "none" and not (self.benchmark.pose or self.benchmark.mesh):
             raise ValueError(f"{name}: expected a benchmark with labels to score, found one without")
         if given and (self.benchmark.mesh or self.benchmark.normalizer == "none"):
             raise ValueError(f"{name}: expected no normaliser or threshold, its tables have none to choose, found one")
@@ -88,6 +94,7 @@ class ScoreStage:
     def _meshes(
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
     ) -> tuple[list[Table], Callable[[], Report]]:
+        subsets = read_subsets(self.subsets) if self.subsets else FlameSubsets()
         labels = mesh_labels(self.benchmark, faces)
         frozen = read_vertices(self.vertices) if self.vertices else {}
         entries = [
@@ -95,12 +102,34 @@ class ScoreStage:
             for name, found in predictions.items()
         ]
         tables = MeshTables(self.benchmark, labels, entries)
-        made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        made = tables.tables() + self._of_the_set(entries, labels, faces, subsets)
+        made += [tables.comparison(*compare)] if compare else []
         title = f"{self.benchmark.name}: {', '.join(predictions)}"
         curves = {entry.system: 100 * _scored(entry.nmlc.per_face) for entry in entries}
         return made, lambda: Report(
             title, made, [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))], ()
         )
+
+    def _of_the_set(
+        self, entries: Sequence[MeshEntry], labels: Labels, faces: FacesOfMeshes, subsets: FlameSubsets
+    ) -> list[Table]:
+        """What only this set's meshes or cameras allow."""
+        if self.benchmark.scheme == FLAME:
+            table = head_table(entries, labels, faces, subsets)
+            return [table] if table else []
+        return [consistency_table(entries, gather_frames(faces))] if self.benchmark.name == "multiface" else []
+
+    def _scans(
+        self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
+    ) -> tuple[list[Table], Callable[[], Report]]:
+        tables = build_scan_tables(self.benchmark, faces, predictions)
+        made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        curves = {entry.system: _or_lost(entry.per_face, entry.predictions.found) for entry in tables.entries}
+        title, caption = (
+            f"{self.benchmark.name}: {', '.join(predictions)}",
+            "Cumulative error; not found is never reached",
+        )
+        return made, lambda: Report(title, made, [(caption, cumulative_curves(curves, 5, "mm"))], ())
 
     def _protocol(self) -> Protocol:
         normaliser = self.normaliser or self.benchmark.normalizer
@@ -179,6 +208,11 @@ def _named(predictions: Sequence[Predictions], files: Sequence[Path]) -> dict[st
     if len(set(names)) < len(names):
         raise ValueError(f"predictions: expected files of different names, found {', '.join(map(str, files))}")
     return dict(zip(names, predictions, strict=True))
+
+
+def _or_lost(per_face: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Errors of the faces that could be scored; infinite where one was not found."""
+    return _scored(np.where(found, per_face, np.inf))
 
 
 def _scored(per_face: np.ndarray) -> np.ndarray:

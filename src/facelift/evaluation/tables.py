@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from facelift.evaluation.bootstrap import Interval
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -18,6 +20,11 @@ class Measured:
     low: float | None = None
     """Lower end of the bootstrap's 95 % interval."""
     high: float | None = None
+
+
+def measured(interval: Interval) -> Measured:
+    """A cell of a bootstrap's result."""
+    return Measured(interval.value, interval.count, interval.low, interval.high)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,24 @@ def test_projection_agrees_with_opencv(rng):
     assert np.abs(plain.project(points) - expected).max() > 0.1
 
 
+def test_distortion_is_taken_out(rng):
+    """What a camera without distortion sees of the same points; OpenCV with its many steps agrees."""
+    camera = a_camera(rng, np.array([0.11, -0.2, 0.011, -0.007, 0.05]))
+    points = rng.normal(0, 80, (200, 3))
+    bent, expected = camera.project(points), Camera(camera.K, camera.R, camera.t).project(points)
+    assert np.abs(bent - expected).max() > 1
+    np.testing.assert_allclose(camera.without_distortion(bent), expected, atol=1e-8)
+    normalised = np.linalg.solve(camera.K, np.column_stack([bent, np.ones(200)]).T).T[:, None, :2]
+    criteria = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 200, 1e-14)
+    straight = cv2.undistortPointsIter(normalised, np.eye(3), camera.distortion, np.eye(3), np.eye(3), criteria)[:, 0]
+    opencv = np.column_stack([straight, np.ones(200)]) @ camera.K[:2].T
+    np.testing.assert_allclose(camera.without_distortion(bent), opencv, atol=1e-6)
+    bent[3] = np.nan
+    assert np.isnan(camera.without_distortion(bent)).any(1).tolist() == [i == 3 for i in range(200)]
+    plain = Camera(camera.K, camera.R, camera.t)
+    np.testing.assert_array_equal(plain.without_distortion(expected), expected)
+
+
 def test_points_behind_the_camera_have_no_pixel(rng):
     camera = Camera(np.eye(3), np.eye(3), np.zeros(3))
     pixels = camera.project(np.array([[1.0, 2.0, 4.0], [1.0, 2.0, -4.0], [1.0, 2.0, 0.0]]))

@@ -7,6 +7,8 @@ from jaxtyping import Float
 
 from facelift.geometry import to_camera
 
+_INVERSE_STEPS = 100
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -33,13 +35,37 @@ class Camera:
         """
         camera = to_camera(points, self.R, self.t)
         depth = np.where(camera[:, 2:] > 0, camera[:, 2:], np.nan)
-        x, y = (camera[:, :2] / depth).T
+        rays = camera[:, :2] / depth
+        radial, shift = self._bend(rays)
+        return self._pixels(radial * rays + shift)
+
+    def without_distortion(self, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Where the same rays would meet a picture of the same K without distortion, px; NaN stays NaN.
+
+        Fixed-point iteration of the model above, as OpenCV's. Not finite where the distortion has no inverse.
+        """
+        if not self.distortion.any():
+            return points
+        bent = (points - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        rays = bent
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for _ in range(_INVERSE_STEPS):
+                radial, shift = self._bend(rays)
+                rays = (bent - shift) / radial
+        return self._pixels(rays)
+
+    def _bend(self, rays: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n 1"], Float[np.ndarray, "n 2"]]:
+        """s, and the terms of p1 and p2."""
         k1, k2, p1, p2, k3 = self.distortion
+        x, y = rays.T
         r2 = x**2 + y**2
         radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        bent_x = radial * x + 2 * p1 * x * y + p2 * (r2 + 2 * x**2)
-        bent_y = radial * y + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y
-        return np.stack([bent_x, bent_y, np.ones_like(x)], axis=-1) @ self.K[:2].T
+        shift_x = 2 * p1 * x * y + p2 * (r2 + 2 * x**2)
+        shift_y = p1 * (r2 + 2 * y**2) + 2 * p2 * x * y
+        return radial[:, None], np.stack([shift_x, shift_y], axis=-1)
+
+    def _pixels(self, rays: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
     def of_moved(self, R: Float[np.ndarray, "3 3"], t: Float[np.ndarray, "3"]) -> "Camera":
         """The camera of points y with x_world = R y + t: R_c R, R_c t + t_c."""

@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from facelift.atomic import written_whole
-from facelift.evaluation.nmlc import MeshFace, nmlc
+from facelift.evaluation.metrics.nmlc import MeshFace, nmlc
 
 LANDMARKS = 98
 LIMIT_S, LIMIT_GIB = 120.0, 2.0

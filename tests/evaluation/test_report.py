@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from facelift.evaluation.figures import cumulative_curves, grouped_bars, reliability
-from facelift.evaluation.report import Picture, Report
-from facelift.evaluation.tables import Measured, Row, Table
+from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability
+from facelift.evaluation.report.page import Picture, Report
+from facelift.evaluation.tables.table import Measured, Row, Table
 
 
 class Tags(HTMLParser):

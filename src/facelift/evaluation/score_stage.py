@@ -10,18 +10,18 @@ import numpy as np
 from facelift.atomic import written_whole
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes, open_benchmark
 from facelift.drawing import draw_truth
-from facelift.evaluation.calibration import LEVELS, reliability
-from facelift.evaluation.consistency_tables import consistency_table, gather_frames
-from facelift.evaluation.figures import cumulative_curves, grouped_bars
-from facelift.evaluation.figures import reliability as reliability_plot
-from facelift.evaluation.head_tables import FlameSubsets, head_table, read_subsets
-from facelift.evaluation.mesh_tables import Labels, MeshEntry, MeshTables, build_mesh_entry, mesh_labels
-from facelift.evaluation.nme import region_nme
-from facelift.evaluation.point_tables import NORMALISERS, Entry, PointTables, Protocol, build_entry
+from facelift.evaluation.metrics.calibration import LEVELS, reliability
+from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.predictions import Predictions, read_predictions
-from facelift.evaluation.report import Picture, Report
-from facelift.evaluation.scan_tables import SCAN_BENCHMARKS, build_scan_tables
-from facelift.evaluation.tables import Table
+from facelift.evaluation.report.figures import cumulative_curves, grouped_bars
+from facelift.evaluation.report.figures import reliability as reliability_plot
+from facelift.evaluation.report.page import Picture, Report
+from facelift.evaluation.tables.consistency import consistency_table, gather_frames
+from facelift.evaluation.tables.heads import FlameSubsets, head_table, read_subsets
+from facelift.evaluation.tables.meshes import Labels, MeshEntry, MeshTables, build_mesh_entry, mesh_labels
+from facelift.evaluation.tables.points import NORMALISERS, Entry, PointTables, Protocol, build_entry
+from facelift.evaluation.tables.scans import SCAN_BENCHMARKS, build_scan_tables
+from facelift.evaluation.tables.table import Table
 from facelift.evaluation.truth import Truth, gather, is_part
 from facelift.landmarks import SCHEMES, conversion
 

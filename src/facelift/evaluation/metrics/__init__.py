@@ -1,0 +1,1 @@
+"""One metric a file: its equation, its source, arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""What is printed: rows of measured and published numbers with their intervals."""

@@ -1,0 +1,229 @@
+"""Tables of a benchmark whose faces have meshes: NMLC in the picture and in 3D, and pose.
+
+Faces are read one at a time, twice, so that sets larger than the memory can be scored.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
+from facelift.datasets.readers.meshes import tight_box
+from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean
+from facelift.evaluation.metrics.nme import region_nme
+from facelift.evaluation.metrics.nmlc import Aligned, MeshFace, Nmlc, nmlc
+from facelift.evaluation.metrics.normalisers import box_size
+from facelift.evaluation.metrics.pose import frobenius, geodesic_deg
+from facelift.evaluation.predictions import Predictions
+from facelift.evaluation.tables import published
+from facelift.evaluation.tables.table import Measured, Row, Table, measured
+from facelift.landmarks import SCHEMES
+
+SCHEME = "ibug68"
+"""Of the papers' tables: their "full" columns are means over its 68 landmarks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What stays in memory of each face: no vertices."""
+
+    name: np.ndarray
+    identity: np.ndarray
+    attributes: dict[str, np.ndarray]
+    rotation: Float[np.ndarray, "m 3 3"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Predictions beside the vertices of each face, read anew at every pass."""
+
+    faces: FacesOfMeshes
+    predictions: Predictions
+    in_3d: bool
+
+    def __iter__(self) -> Iterator[MeshFace]:
+        for index in range(len(self.faces)):
+            sample = self.faces[index]
+            found = self.predictions.found[index]
+            if self.in_3d:
+                assert self.predictions.points_3d is not None and sample.points_3d is not None
+                vertices, points = sample.points_3d, self.predictions.points_3d[index]
+                scale = float(np.sqrt(np.prod(np.ptp(vertices[:, :2], axis=0))))
+            else:
+                vertices, points = sample.points, self.predictions.points_2d[index]
+                scale = float(box_size(tight_box(vertices)[None])[0])
+            yield MeshFace(points if found else np.full_like(points, np.nan), vertices, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshEntry:
+    """One system on the set."""
+
+    system: str
+    predictions: Predictions
+    absent: int
+    nmlc: Nmlc
+    nmlc_3d: Nmlc | None
+
+
+@dataclass(frozen=True, eq=False)
+class MeshTables:
+    """All tables of some systems on one benchmark with meshes."""
+
+    benchmark: Benchmark
+    labels: Labels
+    entries: Sequence[MeshEntry]
+
+    def tables(self) -> list[Table]:
+        """Those that labels and predictions have the data for."""
+        tables = [self.regions, *(self.categories(key) for key in self._category_keys)]
+        tables += [table for table in (self.regions_3d, self.pose) if table.rows]
+        return [*tables, self.vertices]
+
+    @cached_property
+    def regions(self) -> Table:
+        """NMLC by region."""
+        regions = SCHEMES[SCHEME].regions
+        rows = [self._regions(entry.system, entry.nmlc, entry.predictions) for entry in self.entries]
+        notes = (
+            "The vertex of each landmark minimises the mean error over the whole set (Ferman et al. 2024, Eq. 5, 6).",
+            "Error divided by sqrt(w h) of the box of the projected vertices; means over the faces found.",
+            *(coverage(entry.system, entry.predictions, entry.absent) for entry in self.entries),
+        )
+        known = published.nmlc_rows(self.benchmark.name)
+        return Table(f"NMLC, % ({self.benchmark.name})", ("full", *regions, "not found"), (*rows, *known), notes)
+
+    def categories(self, key: str) -> Table:
+        """NMLC by the values of an attribute, by the vertices of the whole set."""
+        labels = self.labels.attributes[key]
+        values = [value for value in dict.fromkeys(sorted(labels.tolist())) if value]
+        rows = []
+        for entry in self.entries:
+            per_face = entry.nmlc.per_face
+            cells = {value: self._mean(np.where(labels == value, per_face, np.nan)) for value in values}
+            rows.append(Row(entry.system, cells))
+        return Table(f"NMLC by {key}, %", tuple(values), tuple(rows))
+
+    @cached_property
+    def regions_3d(self) -> Table:
+        """NMLC of 3D points, aligned by the vertices that NMLC in the picture has chosen."""
+        rows = [
+            self._regions(entry.system, entry.nmlc_3d, entry.predictions)
+            for entry in self.entries
+            if entry.nmlc_3d is not None
+        ]
+        notes = (
+            "Each prediction aligned by a similarity to the vertices chosen in 2D; then they are chosen anew in 3D.",
+            "Error divided by sqrt(w h) of the mesh's box in its own x and y.",
+        )
+        columns = ("full", *SCHEMES[SCHEME].regions, "not found")
+        return Table("NMLC in 3D, %", columns, tuple(rows), notes)
+
+    @cached_property
+    def pose(self) -> Table:
+        """Distances between predicted and true rotations."""
+        rows = []
+        for entry in self.entries:
+            if entry.predictions.rotation is None or self.labels.rotation is None:
+                continue
+            known = entry.predictions.found & np.isfinite(self.labels.rotation).all((1, 2))
+            predicted = np.where(known[:, None, None], entry.predictions.rotation, np.nan)
+            cells = {
+                "geodesic, degrees": self._mean(geodesic_deg(predicted, self.labels.rotation) / 100),
+                "||I - R R^T||": self._mean(frobenius(predicted, self.labels.rotation) / 100),
+            }
+            rows.append(Row(entry.system, cells))
+        return Table("Pose", ("geodesic, degrees", "||I - R R^T||"), tuple(rows), digits=3)
+
+    @cached_property
+    def vertices(self) -> Table:
+        """The chosen vertices, to be frozen and applied to another split."""
+        columns = tuple(str(index) for index in range(SCHEMES[SCHEME].size))
+        rows = tuple(
+            Row(entry.system, {str(i): int(v) for i, v in enumerate(entry.nmlc.indices)}) for entry in self.entries
+        )
+        return Table("Chosen vertex of each landmark", columns, rows)
+
+    def comparison(self, first: str, second: str) -> Table:
+        """Paired difference of NMLC per face, each system by its own vertices."""
+        by_name = {entry.system: entry for entry in self.entries}
+        for name in (first, second):
+            if name not in by_name:
+                raise ValueError(f"compare: expected one of {', '.join(by_name)}, found {name!r}")
+        values = [100 * by_name[name].nmlc.per_face for name in (first, second)]
+        both = np.isfinite(values[0]) & np.isfinite(values[1])
+        a, b = (np.where(both, value, np.nan) for value in values)
+        cells = {"NMLC, %": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
+        return Table(f"{first} - {second}, paired", tuple(cells), (Row(f"{first} - {second}", cells),))
+
+    @cached_property
+    def _category_keys(self) -> list[str]:
+        held = self.labels.attributes
+        return [key for key in self.benchmark.groups if key in held and held[key].dtype.kind == "U"]
+
+    def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> Row:
+        parts = region_nme(found.errors, SCHEMES[SCHEME].regions)
+        cells: dict[str, Measured | float] = {name: self._mean(values) for name, values in parts.items()}
+        return Row(system, cells | {"not found": int((~predictions.found).sum())})
+
+    def _mean(self, values: np.ndarray) -> Measured:
+        finite = np.where(np.isfinite(values), 100 * values, np.nan)
+        return measured(bootstrap_mean(finite, groups=self.labels.identity))
+
+
+def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
+    """One pass over the set for what is small. Raises what its reader raises."""
+    names, identities, rotations = [], [], []
+    columns: dict[str, list[str]] = {}
+    for index in range(len(faces)):
+        sample = faces[index]
+        names.append(sample.name)
+        identities.append(sample.identity or sample.name)
+        rotations.append(np.full((3, 3), np.nan) if sample.rotation is None else sample.rotation)
+        for key in benchmark.groups:
+            columns.setdefault(key, []).append(str(sample.attributes.get(key, "")))
+    attributes = {key: np.array(values, str) for key, values in columns.items() if any(values)}
+    rotation = np.stack(rotations) if benchmark.pose else None
+    return Labels(np.array(names, str), np.array(identities, str), attributes, rotation)
+
+
+def place(system: str, predictions: Predictions, labels: Labels) -> tuple[Predictions, int]:
+    """The predictions in the set's order and in `SCHEME`, and how many faces the file does not name.
+
+    Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
+    """
+    placed, there = predictions.of(labels.name.tolist())
+    if not there.any():
+        raise ValueError(
+            f"{system}: expected faces such as {str(labels.name[0])!r}, "
+            f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
+        )
+    return placed.to(SCHEME), int((~there).sum())
+
+
+def coverage(system: str, placed: Predictions, absent: int) -> str:
+    """The sentence of a table's notes on faces not found."""
+    missing = f", {absent} of them absent from its file" if absent else ""
+    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}."
+
+
+def build_mesh_entry(
+    system: str,
+    predictions: Predictions,
+    labels: Labels,
+    faces: FacesOfMeshes,
+    indices: np.ndarray | None = None,
+) -> MeshEntry:
+    """Orders, converts and scores predictions; `indices` are vertices frozen from another split.
+
+    Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
+    """
+    placed, absent = place(system, predictions, labels)
+    found = nmlc(_Pairs(faces, placed, in_3d=False), indices=indices)
+    in_3d = None
+    if placed.points_3d is not None and (found.indices >= 0).all():
+        in_3d = nmlc(Aligned(_Pairs(faces, placed, in_3d=True), found.indices, with_scale=True))
+    return MeshEntry(system, placed, absent, found, in_3d)

@@ -37,4 +37,7 @@ lifter --start "$work/lifter-paper/checkpoint.pt" --fit-frames --beta 0.5 --real
 
 facelift export --run "$work/lifter" --out "$work/facelift-small.onnx" --name facelift-small \
     --card src/facelift/weights/facelift-small.md
-python benchmarks/accuracy.py --weights "$work/facelift-small.onnx"
+for benchmark in merl_test aflw2000_sample; do
+    facelift evaluate predict --model "$work/facelift-small.onnx" --benchmark $benchmark --out "$work/$benchmark.npz"
+    facelift evaluate score "$work/$benchmark.npz" --benchmark $benchmark --out "$work/$benchmark"
+done

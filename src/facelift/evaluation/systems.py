@@ -43,8 +43,8 @@ class PredictorSystem:
         from facelift.predictor import Predictor
 
         self._predictor = Predictor(weights)
-        name = self._predictor.network.metadata.get("name", "")
-        self.about = {"system": f"facelift {name}".strip(), "version": _version("facelift")}
+        name = self._predictor.network.metadata.get("name") or self._predictor.network.path.stem
+        self.about = {"system": name, "version": _version("facelift")}
         if weights is not None:
             self.about["weights"] = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
 

@@ -27,7 +27,7 @@ def lifter() -> Lifter:
     torch.manual_seed(0)
     lifter = Lifter(template=torch.randn(98, 3) * 0.1)
     for head in (lifter.offset, lifter.spread, lifter.rotation, lifter.t_xy, lifter.t_z):
-        torch.nn.init.normal_(head.out.weight, std=0.2)
+        torch.nn.init.normal_(head.out.weight, std=0.06)
     with torch.no_grad():
         for _ in range(30):
             lifter(torch.as_tensor(probe(128)))

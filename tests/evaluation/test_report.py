@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability
+from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability_plot
 from facelift.evaluation.report.page import Picture, Report
 from facelift.evaluation.tables.table import Measured, Row, Table
 
@@ -31,7 +31,7 @@ def test_report_holds_everything_and_needs_nothing(tmp_path):
     figures = [
         ("curves", cumulative_curves({"a": np.array([1.0, 2.0, np.inf])}, 10, "%")),
         ("bars", grouped_bars({"0-30": {"a": 1.0, "b": 2.0}, "30-60": {"a": 3.0}}, "NME, %")),
-        ("reliability", reliability(np.linspace(0, 1, 5), {"a": np.linspace(0, 1, 5) ** 2})),
+        ("reliability", reliability_plot(np.linspace(0, 1, 5), {"a": np.linspace(0, 1, 5) ** 2})),
     ]
     picture = Picture(np.full((8, 8, 3), (200, 10, 10), np.uint8), 'face "1" & co')
     report = Report("Title & more", [Table("NME", ("all",), rows, ("a note",))], figures, [("Worst faces", [picture])])

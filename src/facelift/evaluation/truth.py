@@ -36,6 +36,17 @@ class Truth:
         return len(self.name)
 
     @property
+    def has_points(self) -> bool:
+        """Whether the benchmark labels points, and not poses alone."""
+        return self.points.shape[1] > 0
+
+    @property
+    def yaw(self) -> Float[np.ndarray, "m"] | None:
+        """Degrees, NaN where a face's is not known; None where the benchmark has no bins of yaw."""
+        yaw = self.attributes.get("yaw")
+        return yaw if "yaw" in self.benchmark.groups and yaw is not None and yaw.dtype == float else None
+
+    @property
     def counted(self) -> Bool[np.ndarray, "m n"]:
         """The points of the main tables: the visible ones where the set labels visibility, else all labelled."""
         labelled = np.isfinite(self.points).all(-1)

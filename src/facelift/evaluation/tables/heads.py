@@ -14,7 +14,8 @@ from facelift.datasets.readers.dad3dheads import VERTICES
 from facelift.datasets.readers.meshes import MeshSample, points_on
 from facelift.evaluation.metrics.bootstrap import bootstrap_mean
 from facelift.evaluation.metrics.heads import DAD_SEVEN, dad_chamfer, z_accuracy
-from facelift.evaluation.tables.meshes import Labels, MeshEntry, coverage
+from facelift.evaluation.tables.entries import coverage
+from facelift.evaluation.tables.meshes import Labels, MeshEntry
 from facelift.evaluation.tables.table import Measured, Row, Table, measured
 
 CHAMFER, Z5 = ("Chamfer, released", "Chamfer, corrected"), ("Z5, released", "Z5, corrected")

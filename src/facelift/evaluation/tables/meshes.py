@@ -12,14 +12,15 @@ from jaxtyping import Float
 
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
 from facelift.datasets.readers.meshes import tight_box
-from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean
 from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.metrics.nmlc import Aligned, MeshFace, Nmlc, nmlc
 from facelift.evaluation.metrics.normalisers import box_size
 from facelift.evaluation.metrics.pose import frobenius, geodesic_deg
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables import published
-from facelift.evaluation.tables.table import Measured, Row, Table, measured
+from facelift.evaluation.tables import cells, published
+from facelift.evaluation.tables.comparison import chosen, comparison_table
+from facelift.evaluation.tables.entries import coverage, place
+from facelift.evaluation.tables.table import Measured, Row, Table
 from facelift.landmarks import SCHEMES
 
 SCHEME = "ibug68"
@@ -103,8 +104,8 @@ class MeshTables:
         rows = []
         for entry in self.entries:
             per_face = entry.nmlc.per_face
-            cells = {value: self._mean(np.where(labels == value, per_face, np.nan)) for value in values}
-            rows.append(Row(entry.system, cells))
+            means = {value: self._mean(np.where(labels == value, per_face, np.nan)) for value in values}
+            rows.append(Row(entry.system, means))
         return Table(f"NMLC by {key}, %", tuple(values), tuple(rows))
 
     @cached_property
@@ -131,11 +132,12 @@ class MeshTables:
                 continue
             known = entry.predictions.found & np.isfinite(self.labels.rotation).all((1, 2))
             predicted = np.where(known[:, None, None], entry.predictions.rotation, np.nan)
-            cells = {
-                "geodesic, degrees": self._mean(geodesic_deg(predicted, self.labels.rotation) / 100),
-                "||I - R R^T||": self._mean(frobenius(predicted, self.labels.rotation) / 100),
+            errors = {
+                "geodesic, degrees": geodesic_deg(predicted, self.labels.rotation),
+                "||I - R R^T||": frobenius(predicted, self.labels.rotation),
             }
-            rows.append(Row(entry.system, cells))
+            means = {name: cells.mean(values, self.labels.identity) for name, values in errors.items()}
+            rows.append(Row(entry.system, means))
         return Table("Pose", ("geodesic, degrees", "||I - R R^T||"), tuple(rows), digits=3)
 
     @cached_property
@@ -149,15 +151,9 @@ class MeshTables:
 
     def comparison(self, first: str, second: str) -> Table:
         """Paired difference of NMLC per face, each system by its own vertices."""
-        by_name = {entry.system: entry for entry in self.entries}
-        for name in (first, second):
-            if name not in by_name:
-                raise ValueError(f"compare: expected one of {', '.join(by_name)}, found {name!r}")
-        values = [100 * by_name[name].nmlc.per_face for name in (first, second)]
-        both = np.isfinite(values[0]) & np.isfinite(values[1])
-        a, b = (np.where(both, value, np.nan) for value in values)
-        cells = {"NMLC, %": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
-        return Table(f"{first} - {second}, paired", tuple(cells), (Row(f"{first} - {second}", cells),))
+        a, b = chosen(self.entries, (first, second))
+        found = cells.difference(100 * a.nmlc.per_face, 100 * b.nmlc.per_face, self.labels.identity)
+        return comparison_table((first, second), {"NMLC, %": found})
 
     @cached_property
     def _category_keys(self) -> list[str]:
@@ -166,12 +162,11 @@ class MeshTables:
 
     def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> Row:
         parts = region_nme(found.errors, SCHEMES[SCHEME].regions)
-        cells: dict[str, Measured | float] = {name: self._mean(values) for name, values in parts.items()}
-        return Row(system, cells | {"not found": int((~predictions.found).sum())})
+        means = {name: self._mean(values) for name, values in parts.items()}
+        return Row(system, means | {"not found": int((~predictions.found).sum())})
 
     def _mean(self, values: np.ndarray) -> Measured:
-        finite = np.where(np.isfinite(values), 100 * values, np.nan)
-        return measured(bootstrap_mean(finite, groups=self.labels.identity))
+        return cells.mean(100 * values, self.labels.identity)
 
 
 def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
@@ -190,24 +185,15 @@ def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
     return Labels(np.array(names, str), np.array(identities, str), attributes, rotation)
 
 
-def place(system: str, predictions: Predictions, labels: Labels) -> tuple[Predictions, int]:
+def placed_meshes(
+    system: str, predictions: Predictions, labels: Labels, benchmark: Benchmark
+) -> tuple[Predictions, int]:
     """The predictions in the set's order and in `SCHEME`, and how many faces the file does not name.
 
     Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
     """
-    placed, there = predictions.of(labels.name.tolist())
-    if not there.any():
-        raise ValueError(
-            f"{system}: expected faces such as {str(labels.name[0])!r}, "
-            f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
-        )
-    return placed.to(SCHEME), int((~there).sum())
-
-
-def coverage(system: str, placed: Predictions, absent: int) -> str:
-    """The sentence of a table's notes on faces not found."""
-    missing = f", {absent} of them absent from its file" if absent else ""
-    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}."
+    placed, absent = place(system, predictions, labels.name.tolist(), benchmark.name)
+    return placed.to(SCHEME), absent
 
 
 def build_mesh_entry(
@@ -215,13 +201,14 @@ def build_mesh_entry(
     predictions: Predictions,
     labels: Labels,
     faces: FacesOfMeshes,
+    benchmark: Benchmark,
     indices: np.ndarray | None = None,
 ) -> MeshEntry:
     """Orders, converts and scores predictions; `indices` are vertices frozen from another split.
 
     Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
     """
-    placed, absent = place(system, predictions, labels)
+    placed, absent = placed_meshes(system, predictions, labels, benchmark)
     found = nmlc(_Pairs(faces, placed, in_3d=False), indices=indices)
     in_3d = None
     if placed.points_3d is not None and (found.indices >= 0).all():

@@ -13,13 +13,15 @@ from jaxtyping import Float
 from facelift.commands.report import progress
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
 from facelift.datasets.readers.meshes import MeshSample
-from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean, bootstrap_statistic
+from facelift.evaluation.metrics.definition_offset import px_per_unit
 from facelift.evaluation.metrics.heads import DAD_SEVEN
 from facelift.evaluation.metrics.scans import FLORENCE_CROP_MM, ScanErrors, florence_rmse, now_distances, now_summary
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables.meshes import SCHEME, Labels, coverage, mesh_labels, place
-from facelift.evaluation.tables.points import px_per_unit
-from facelift.evaluation.tables.table import Measured, Row, Table, measured
+from facelift.evaluation.tables import cells
+from facelift.evaluation.tables.comparison import chosen, comparison_table
+from facelift.evaluation.tables.entries import coverage
+from facelift.evaluation.tables.meshes import SCHEME, Labels, mesh_labels, placed_meshes
+from facelift.evaluation.tables.table import Measured, Row, Table
 from facelift.geometry import Similarity
 
 NOSE_TIP = 30
@@ -116,21 +118,14 @@ class ScanTables:
 
     def comparison(self, first: str, second: str) -> Table:
         """Paired difference of the faces' RMSE (Florence) or mean distances (NoW)."""
-        by_name = {entry.system: entry for entry in self.entries}
-        for name in (first, second):
-            if name not in by_name:
-                raise ValueError(f"compare: expected one of {', '.join(by_name)}, found {name!r}")
-        a, b = (by_name[name].per_face for name in (first, second))
-        cells = {"mm": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
-        notes = (
-            "Below 0: the first is better. Over the faces that both found; an interval without 0 is a difference.",
-        )
-        return Table(f"{first} - {second}, paired", ("mm",), (Row(f"{first} - {second}", cells),), notes, digits=3)
+        a, b = chosen(self.entries, (first, second))
+        found = {"mm": cells.difference(a.per_face, b.per_face, self.labels.identity)}
+        return comparison_table((first, second), found, digits=3)
 
     def _mean(self, values: np.ndarray) -> Measured:
-        return measured(bootstrap_mean(values, groups=self.labels.identity))
+        return cells.mean(values, self.labels.identity)
 
-    def _pooled(self, entry: ScanEntry, part: np.ndarray) -> dict[str, Measured | float]:
+    def _pooled(self, entry: ScanEntry, part: np.ndarray) -> Mapping[str, Measured | float]:
         scored = np.array([i for i in part if len(entry.distances_mm[i])], int)
 
         @cache  # the three statistics see the same draws
@@ -140,16 +135,14 @@ class ScanTables:
         def measure(name: str) -> Measured:
             if not len(scored):
                 return Measured(np.nan, 0, np.nan, np.nan)
-            found = bootstrap_statistic(
+            return cells.statistic(
                 lambda drawn: getattr(summary(drawn.astype(np.int64).tobytes()), name),
-                len(scored),
-                groups=self.labels.identity[scored],
+                self.labels.identity[scored],
+                count=len(scored),
                 draws=_DRAWS,
             )
-            return measured(found)
 
-        cells: dict[str, Measured | float] = {name: measure(name) for name in ("median", "mean", "std")}
-        return cells | self._counts(entry, part)
+        return {name: measure(name) for name in ("median", "mean", "std")} | self._counts(entry, part)
 
     def _counts(self, entry: ScanEntry, part: np.ndarray | slice) -> dict[str, int]:
         scored = np.isfinite(entry.per_face[part])
@@ -177,7 +170,7 @@ def build_scan_tables(benchmark: Benchmark, faces: FacesOfMeshes, predictions: M
                 f"found none of {', '.join(missing)} (docs/evaluation.md)"
             )
     labels = mesh_labels(benchmark, faces)
-    placed = {system: place(system, found, labels) for system, found in predictions.items()}
+    placed = {system: placed_meshes(system, found, labels, benchmark) for system, found in predictions.items()}
     distances: dict[str, list[np.ndarray]] = {system: [] for system in predictions}
     unscored = 0
     for index in range(len(faces)):

@@ -1,0 +1,112 @@
+"""What a report of a benchmark with 2D points draws: its plots, and faces with truth and prediction."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facelift.drawing import draw_truth
+from facelift.evaluation.metrics.calibration import LEVELS, reliability
+from facelift.evaluation.metrics.nme import region_nme
+from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability_plot
+from facelift.evaluation.report.page import Picture
+from facelift.evaluation.tables.entries import Entry, Protocol
+from facelift.evaluation.tables.nme import yaw_means
+from facelift.evaluation.tables.uncertainty import mahalanobis_of
+from facelift.evaluation.truth import Truth
+from facelift.landmarks import SCHEMES
+
+SHOWN = 24
+"""Faces of a gallery."""
+
+
+def figures_of_points(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """(caption, SVG) of the cumulative curves, the error by yaw and by region, and the reliability."""
+    if not truth.has_points:
+        return []
+    per_face = {entry.system: 100 * entry.per_face(truth) for entry in entries}
+    curves = {system: errors[~np.isnan(errors)] for system, errors in per_face.items()}
+    return [
+        (
+            "Cumulative error; faces not found are never reached",
+            cumulative_curves(curves, 100 * protocol.threshold, "%"),
+        ),
+        *_by_yaw(truth, entries),
+        ("Error by region", _by_region(truth, entries)),
+        *_reliability(truth, entries),
+    ]
+
+
+def galleries(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, list[Picture]]]:
+    """(heading, faces): the worst of every system, and the first system's from one profile to the other."""
+    if not truth.has_points:
+        return []
+    found = []
+    for entry in entries:
+        nme = entry.per_face(truth)
+        known = np.flatnonzero(np.isfinite(nme))
+        worst = known[np.argsort(-nme[known])][:SHOWN]
+        if len(worst):
+            found.append((f"Worst {len(worst)} faces of {entry.system}", _pictures(truth, entry, worst, nme)))
+    return found + _across_yaw(truth, entries[0])
+
+
+def _by_yaw(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    if truth.yaw is None:
+        return []
+    return [("Error by yaw", _bars({entry.system: yaw_means(truth, entry) for entry in entries}))]
+
+
+def _by_region(truth: Truth, entries: Sequence[Entry]) -> str:
+    regions = SCHEMES[truth.scheme].regions
+    parts = {entry.system: region_nme(entry.errors, regions, truth.counted) for entry in entries}
+    return _bars({system: {region: _percent(values[region]) for region in regions} for system, values in parts.items()})
+
+
+def _bars(systems: dict[str, dict[str, float]]) -> str:
+    """Of system -> group -> NME in percent."""
+    names = next(iter(systems.values()))
+    return grouped_bars(
+        {name: {system: values[name] for system, values in systems.items()} for name in names}, "NME, %"
+    )
+
+
+def _reliability(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    distances = {entry.system: mahalanobis_of(truth, entry) for entry in entries}
+    observed = {
+        system: reliability(values, model="laplacian").observed
+        for system, values in distances.items()
+        if values is not None and np.isfinite(values).any()
+    }
+    return [("Reliability of the uncertainty (Laplacian)", reliability_plot(LEVELS, observed))] if observed else []
+
+
+def _percent(values: Float[np.ndarray, "m"]) -> float:
+    finite = values[np.isfinite(values)]
+    return 100 * float(finite.mean()) if len(finite) else float("nan")
+
+
+def _across_yaw(truth: Truth, entry: Entry) -> list[tuple[str, list[Picture]]]:
+    nme, yaw = entry.per_face(truth), truth.attributes.get("yaw")
+    if yaw is None or yaw.dtype != float:
+        return []
+    known = np.flatnonzero(np.isfinite(nme) & np.isfinite(yaw))
+    if not len(known):
+        return []
+    ordered = known[np.argsort(yaw[known])]
+    across = ordered[np.linspace(0, len(ordered) - 1, min(SHOWN, len(ordered))).astype(int)]
+    title = f"{len(across)} faces of {entry.system} from one profile to the other, evenly by rank of yaw"
+    return [(title, _pictures(truth, entry, across, nme))]
+
+
+def _pictures(truth: Truth, entry: Entry, chosen: Int[np.ndarray, "k"], nme: Float[np.ndarray, "m"]) -> list[Picture]:
+    pictures = []
+    for index in chosen:
+        caption = f"{truth.name[index]}: {100 * nme[index]:.2f} %"
+        try:
+            image = truth.faces[int(index)].image
+        except (FileNotFoundError, ValueError):
+            image, caption = np.zeros((1, 1, 3), np.uint8), f"{caption}, picture unreadable"
+        points = entry.predictions.points_2d[index]
+        pictures.append(Picture(draw_truth(image, truth.points[index], points, SCHEMES[truth.scheme]), caption))
+    return pictures

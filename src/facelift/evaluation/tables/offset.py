@@ -1,0 +1,48 @@
+"""The table of DC-NME: what is left when constant differences of definition are taken off."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facelift.evaluation.metrics.definition_offset import dc_nme, identity_halves, px_per_unit
+from facelift.evaluation.metrics.nme import region_nme
+from facelift.evaluation.tables import cells
+from facelift.evaluation.tables.entries import NORMALISERS, Entry, Protocol, finite
+from facelift.evaluation.tables.table import Row, Table
+from facelift.evaluation.truth import Truth
+from facelift.landmarks import SCHEMES
+
+
+def offset_table(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> Table:
+    """DC-NME by region of the systems that give rotations and 3D points, for faces of both halves."""
+    regions = SCHEMES[truth.scheme].regions
+    rows = []
+    for entry in entries:
+        errors = _corrected(truth, protocol, entry)
+        if errors is not None:
+            parts = region_nme(errors, regions, truth.counted)
+            means = {name: cells.mean(100 * values, truth.identity) for name, values in parts.items()}
+            rows.append(Row(entry.system, means))
+    notes = ("One constant offset a landmark, head frame, fitted on the other half of the identities; not an NMLC.",)
+    return Table("DC-NME by region, %", ("full", *regions), tuple(rows), notes)
+
+
+def _corrected(truth: Truth, protocol: Protocol, entry: Entry) -> np.ndarray | None:
+    """(m, n) errors of `dc_nme`; None for a system without 3D, or one that finds no face of one of the halves."""
+    predictions, half = entry.predictions, identity_halves(truth.identity.tolist())
+    if entry.rotation is None or predictions.points_3d is None:
+        return None
+    size = px_per_unit(predictions.points_2d, predictions.points_3d, entry.rotation)
+    usable = finite(entry.rotation) & finite(predictions.points_3d) & (size > 0)
+    if not (usable[half].any() and usable[~half].any()):
+        return None
+    corrected = dc_nme(
+        np.where(usable[:, None, None], predictions.points_2d, np.nan),
+        truth.points,
+        rotation=np.where(usable[:, None, None], entry.rotation, np.eye(3)),
+        size=np.where(usable, size, 1.0),
+        scale=NORMALISERS[protocol.normaliser][1](truth),
+        half=half,
+        counted=truth.counted,
+    )
+    return corrected.errors

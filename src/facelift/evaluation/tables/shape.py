@@ -1,0 +1,31 @@
+"""The table of 3D points."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facelift.evaluation.metrics.landmarks_3d import nme_3d
+from facelift.evaluation.metrics.normalisers import box_size, points_box
+from facelift.evaluation.tables import cells
+from facelift.evaluation.tables.entries import Entry
+from facelift.evaluation.tables.table import Row, Table
+from facelift.evaluation.truth import Truth
+
+
+def shape_table(truth: Truth, entries: Sequence[Entry]) -> Table:
+    """3D points against the set's, aligned by a similarity."""
+    assert truth.points_3d is not None
+    scale = box_size(points_box(truth.points_3d[..., :2]))
+    rows = []
+    for entry in entries:
+        points = entry.predictions.points_3d
+        if points is None or points.shape != truth.points_3d.shape:
+            continue
+        points = np.where(entry.predictions.found[:, None, None], points, np.nan)
+        error = nme_3d(points, truth.points_3d, scale=scale, alignment="similarity")
+        rows.append(Row(entry.system, {"3D NME": cells.mean(100 * error, truth.identity)}))
+    notes = (
+        "Each prediction aligned to the set's 3D points by least squares, never mirrored.",
+        "Divided by sqrt(w h) of the labels' box. Faces not found are in no mean.",
+    )
+    return Table("3D NME after Procrustes, %", ("3D NME",), tuple(rows), notes)

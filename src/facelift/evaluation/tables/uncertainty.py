@@ -1,0 +1,105 @@
+"""Tables of what a system says about itself: uncertainty of points, and their visibility."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from facelift.datasets.sample import VISIBLE
+from facelift.evaluation.metrics.calibration import (
+    LEVELS,
+    Model,
+    mahalanobis,
+    negative_log_likelihood,
+    probability_within,
+)
+from facelift.evaluation.metrics.visibility import average_precision, precision_recall, roc_auc
+from facelift.evaluation.tables import cells
+from facelift.evaluation.tables.entries import Entry
+from facelift.evaluation.tables.nme import counted_name
+from facelift.evaluation.tables.table import Measured, Row, Table
+from facelift.evaluation.truth import Truth
+
+MODELS: tuple[Model, ...] = ("laplacian", "gaussian")
+VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "precision": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[0],
+    "recall": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[1],
+    "AP": average_precision,
+    "AUC": roc_auc,
+}
+"""Of the predicted probabilities of being visible and the labels, as fractions."""
+
+
+def uncertainty_table(truth: Truth, entries: Sequence[Entry]) -> Table:
+    """Whether predicted covariances are true."""
+    rows = [
+        Row(f"{entry.system}, {model}", _calibration_cells(truth, entry, distances, model))
+        for entry in entries
+        if (distances := mahalanobis_of(truth, entry)) is not None
+        for model in MODELS
+    ]
+    notes = (
+        f"Points: {counted_name(truth)}, of found faces. laplacian: the density that the networks are trained with.",
+        "calibration error: mean of |observed - expected| over the levels 5, 10, ..., 95 %, in points of percent.",
+    )
+    columns = ("inside 50 %", "inside 90 %", "calibration error", "NLL, nats a point")
+    return Table("Uncertainty", columns, tuple(rows), notes)
+
+
+def visibility_table(truth: Truth, entries: Sequence[Entry]) -> Table:
+    """Visible against hidden landmarks."""
+    rows = [
+        Row(entry.system, _visibility_cells(truth, entry, entry.predictions.visibility))
+        for entry in entries
+        if entry.predictions.visibility is not None
+    ]
+    notes = ("Visible is the positive class; called visible at a probability of 0.5 or more; found faces.",)
+    return Table("Visibility, %", tuple(VISIBILITY_SCORES), tuple(rows), notes)
+
+
+def mahalanobis_of(truth: Truth, entry: Entry) -> Float[np.ndarray, "m n"] | None:
+    """Distance of every point that counts from its label, in the predicted covariance; None without one."""
+    covariance = entry.predictions.covariance
+    if covariance is None:
+        return None
+    covariance = np.where(entry.predictions.found[:, None, None, None], covariance, np.nan)
+    return mahalanobis(_residual(truth, entry, truth.counted), covariance)
+
+
+def _residual(truth: Truth, entry: Entry, counted: np.ndarray) -> Float[np.ndarray, "m n 2"]:
+    return np.where(counted[..., None], entry.predictions.points_2d - truth.points, np.nan)
+
+
+def _calibration_cells(truth: Truth, entry: Entry, distances: np.ndarray, model: Model) -> dict[str, Measured]:
+    known = np.isfinite(distances)
+    share = np.where(known, probability_within(np.where(known, distances, 0), model=model), np.inf)
+    inside = (share[..., None] <= np.append(LEVELS, [0.5, 0.9])).sum(1)
+    count = known.sum(1)
+    assert entry.predictions.covariance is not None
+    nll = negative_log_likelihood(_residual(truth, entry, known), entry.predictions.covariance, model=model)
+
+    def observed(chosen: np.ndarray) -> np.ndarray:
+        return inside[chosen].sum(0) / (count[chosen].sum() or np.nan)
+
+    statistics: dict[str, Callable[[np.ndarray], float]] = {
+        "inside 50 %": lambda chosen: 100 * float(observed(chosen)[-2]),
+        "inside 90 %": lambda chosen: 100 * float(observed(chosen)[-1]),
+        "calibration error": lambda chosen: 100 * float(np.abs(observed(chosen)[:-2] - LEVELS).mean()),
+        "NLL, nats a point": lambda chosen: float(np.nansum(nll[chosen]) / (count[chosen].sum() or np.nan)),
+    }
+    points = int(count.sum())
+    return {name: cells.statistic(of, truth.identity, count=points) for name, of in statistics.items()}
+
+
+def _visibility_cells(truth: Truth, entry: Entry, probability: np.ndarray) -> dict[str, Measured]:
+    scored = entry.predictions.found[:, None] & truth.state_known & np.isfinite(probability)
+    visible = truth.state == VISIBLE
+
+    def of(score: Callable[[np.ndarray, np.ndarray], float]) -> Measured:
+        def statistic(chosen: np.ndarray) -> float:
+            mask = scored[chosen]
+            return 100 * score(probability[chosen][mask], visible[chosen][mask])
+
+        return cells.statistic(statistic, truth.identity, count=int(scored.any(1).sum()), draws=100)
+
+    return {name: of(score) for name, score in VISIBILITY_SCORES.items()}

@@ -127,7 +127,7 @@ def test_no_file_no_npz_and_other_arrays_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"array\.npy: expected a predictions file"):
         read_predictions(tmp_path / "array.npy")
     np.savez(tmp_path / "other.npz", landmarks=np.zeros(3))
-    with pytest.raises(ValueError, match="expected the arrays name, points_2d, scheme, found landmarks"):
+    with pytest.raises(ValueError, match="with name, points_2d, scheme, found landmarks"):
         read_predictions(tmp_path / "other.npz")
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int
 
-from facelift.datasets.sample import VISIBLE
 from facelift.landmarks import SCHEMES
 
 YAW_EDGES = (0.0, 30.0, 60.0, 90.0)
@@ -78,11 +77,6 @@ def point_errors(
         raise ValueError(f"face {face}: expected a finite prediction, found {predicted[face, point]} at point {point}")
     errors = np.linalg.norm(np.where(found[:, None, None], predicted - truth, np.inf), axis=-1) / scale[:, None]
     return np.where(labelled, errors, np.nan)
-
-
-def visible_mask(state: Int8[np.ndarray, "m n"]) -> Bool[np.ndarray, "m n"]:
-    """Points labelled as seen (`facelift.datasets.sample`)."""
-    return state == VISIBLE
 
 
 def landmark_mask(scheme: str, which: str) -> Bool[np.ndarray, "n"]:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from facelift.boxes import tight_box
 from facelift.evaluation.metrics.nme import face_nme, point_errors
-from facelift.evaluation.metrics.normalisers import box_diagonal, box_size, inter_ocular, inter_pupil, points_box
+from facelift.evaluation.metrics.normalisers import box_diagonal, box_size, inter_ocular, inter_pupil
 from facelift.evaluation.predictions import Predictions
 from facelift.evaluation.truth import Truth
 
 NORMALISERS: dict[str, tuple[str, Callable[[Truth], np.ndarray]]] = {
-    "box": ("sqrt(w h) of the labelled points' box", lambda truth: box_size(points_box(truth.points))),
+    "box": ("sqrt(w h) of the labelled points' box", lambda truth: box_size(tight_box(truth.points))),
     "face_box": ("sqrt(w h) of the face box that the set gives", lambda truth: box_size(truth.box)),
-    "diagonal": ("diagonal of the labelled points' box", lambda truth: box_diagonal(points_box(truth.points))),
+    "diagonal": ("diagonal of the labelled points' box", lambda truth: box_diagonal(tight_box(truth.points))),
     "inter_ocular": ("outer eye corners", lambda truth: inter_ocular(truth.points, truth.scheme)),
     "inter_pupil": ("pupils", lambda truth: inter_pupil(truth.points, truth.scheme)),
 }

@@ -1,6 +1,5 @@
 """DAD-3DHeads' table of whole heads: Chamfer distance and Z5, as released and corrected."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from facelift.archives import read_npz
 from facelift.commands.report import progress
 from facelift.datasets.benchmarks import FacesOfMeshes
 from facelift.datasets.readers.dad3dheads import VERTICES
@@ -39,13 +39,7 @@ def read_subsets(path: Path) -> FlameSubsets:
     Raises FileNotFoundError, or ValueError that names the file for anything else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected an .npz of FLAME's vertex subsets, found no file")
-    try:
-        with np.load(path) as file:
-            held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, TypeError) as error:  # the last: one array, no archive
-        raise ValueError(f"{path}: expected an .npz of FLAME's vertex subsets, found {error}") from error
+    held = read_npz(path, "an .npz of FLAME's vertex subsets")
     if not held or not held.keys() <= {"face", "head", "seven"}:
         raise ValueError(f"{path}: expected arrays among face, head, seven, found {', '.join(held) or 'none'}")
     for key, value in held.items():

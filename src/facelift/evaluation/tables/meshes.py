@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from facelift.boxes import tight_box
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
-from facelift.datasets.readers.meshes import tight_box
 from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.metrics.nmlc import Aligned, MeshFace, Nmlc, nmlc
 from facelift.evaluation.metrics.normalisers import box_size
@@ -52,10 +52,9 @@ class _Pairs:
             if self.in_3d:
                 assert self.predictions.points_3d is not None and sample.points_3d is not None
                 vertices, points = sample.points_3d, self.predictions.points_3d[index]
-                scale = float(np.sqrt(np.prod(np.ptp(vertices[:, :2], axis=0))))
             else:
                 vertices, points = sample.points, self.predictions.points_2d[index]
-                scale = float(box_size(tight_box(vertices)[None])[0])
+            scale = float(box_size(tight_box(vertices[None]))[0])
             yield MeshFace(points if found else np.full_like(points, np.nan), vertices, scale)
 
 

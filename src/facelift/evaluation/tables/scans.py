@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from facelift.commands.report import progress
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
+from facelift.datasets.readers.florence import CROP_MM
 from facelift.datasets.readers.meshes import MeshSample
 from facelift.evaluation.metrics.definition_offset import px_per_unit
 from facelift.evaluation.metrics.heads import DAD_SEVEN
-from facelift.evaluation.metrics.scans import FLORENCE_CROP_MM, ScanErrors, florence_rmse, now_distances, now_summary
+from facelift.evaluation.metrics.scans import ScanErrors, florence_rmse, now_distances, now_summary
 from facelift.evaluation.predictions import Predictions
 from facelift.evaluation.tables import cells
 from facelift.evaluation.tables.comparison import chosen, comparison_table
@@ -75,7 +76,7 @@ class ScanTables:
         )
         notes = (
             "A mesh starts as its predicted rotation and size put it in the view, its nose tip (30) on the picked one.",
-            f"Cropped to {FLORENCE_CROP_MM:g} mm about the nose tip, then point-to-plane ICP with scale.",
+            f"Cropped to {CROP_MM:g} mm about the nose tip, then point-to-plane ICP with scale.",
             "RMSE over the predicted vertices of a face; means over the faces found, a face not found is in none.",
             "Papers give neither their camera nor their start: compare with systems that were measured here.",
             "Brackets: bootstrap 95 % interval over subjects.",

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from facelift.boxes import tight_box
 from facelift.evaluation.metrics.landmarks_3d import nme_3d
-from facelift.evaluation.metrics.normalisers import box_size, points_box
+from facelift.evaluation.metrics.normalisers import box_size
 from facelift.evaluation.tables import cells
 from facelift.evaluation.tables.entries import Entry
 from facelift.evaluation.tables.table import Row, Table
@@ -15,7 +16,7 @@ from facelift.evaluation.truth import Truth
 def shape_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     """3D points against the set's, aligned by a similarity."""
     assert truth.points_3d is not None
-    scale = box_size(points_box(truth.points_3d[..., :2]))
+    scale = box_size(tight_box(truth.points_3d))
     rows = []
     for entry in entries:
         points = entry.predictions.points_3d

@@ -41,6 +41,7 @@ def test_report_holds_everything_and_needs_nothing(tmp_path):
     tags.feed(text)
     assert tags.tags.count("svg") == 3 and tags.tags.count("img") == 1 and not tags.outside
     assert "3.14" in text and "[3.00, 3.30]" in text and "published: a paper" in text and "a &lt; b" in text
+    assert "<td>10</td></tr>" in text and "<td>-</td></tr>" in text  # N, of the measured row alone
     assert "<li>a note</li>" in text and "face &quot;1&quot; &amp; co" in text
     data = re.search(r"data:image/jpeg;base64,([^\"]+)", text).group(1)
     pixel = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))[4, 4]

@@ -15,6 +15,8 @@ from facelift.atomic import written_whole
 from facelift.landmarks import SCHEMES, conversion
 
 FORMAT, VERSION = "facelift-predictions", 1
+UNREADABLE = "unreadable pictures"
+"""Key of `about`: how many of the faces not found had no picture to look at."""
 _REQUIRED = ("name", "points_2d", "scheme")
 _OF_ALL = ("triangles",)
 """Arrays that belong to no single face."""

@@ -143,7 +143,12 @@ def test_a_system_that_finds_no_face_is_scored_so(score, rng, tmp_path):
     cells = tables["NME, % (aflw2000)"].rows[0].cells
     assert np.isnan(cells["all"].value) and cells["all"].count == 0 and cells["not found"] == COUNT
     assert cells["not found = failed"].value == 100 and cells["FR 7 %"].value == 100 and cells["AUC 7 %"].value == 0
-    assert all(np.isnan(c.value) and c.count == 0 for row in tables["Uncertainty"].rows for c in row.cells.values())
+    rows = {row.system: row.cells for row in tables["Uncertainty"].rows}
+    assert all(np.isnan(c.value) and c.count == 0 for c in rows["blind, gaussian"].values())
+    failed = rows["blind, gaussian, not found = failed"]
+    assert failed["inside 90 %"].value == 0 and failed["inside 90 %"].count == COUNT * 68
+    pose = {row.system: row.cells for row in tables["Pose, mean absolute error in degrees"].rows}
+    assert pose["blind, not found = failed"]["mean"].value == 90 and np.isnan(pose["blind"]["mean"].value)
     assert "DC-NME by region, %" not in tables  # nothing to fit the offsets on
     assert "blind, head axes aligned" not in {row.system for row in tables["Pose, mean absolute error in degrees"].rows}
     written = json.loads((tmp_path / "out" / "tables.json").read_text())

@@ -69,7 +69,7 @@ class Report:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("system", *table.columns))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("system", *table.columns, "N"))
     rows = "".join(_row(table, row) for row in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return f"<h2>{html.escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table><ul>{notes}</ul>"
@@ -79,7 +79,7 @@ def _row(table: Table, row: Row) -> str:
     published = row.source != "measured"
     name = html.escape(row.system) + (f" <small>published: {html.escape(row.source)}</small>" if published else "")
     cells = "".join(f"<td>{_cell(table, row, column)}</td>" for column in table.columns)
-    return f"<tr{' class=published' if published else ''}><td>{name}</td>{cells}</tr>"
+    return f"<tr{' class=published' if published else ''}><td>{name}</td>{cells}<td>{row.over}</td></tr>"
 
 
 def _cell(table: Table, row: Row, column: str) -> str:

@@ -1,12 +1,15 @@
-"""Cells of tables: a statistic over faces with its bootstrap interval over identities."""
+"""Cells and rows of tables: a statistic over faces with its bootstrap interval over identities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float
 
 from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean, bootstrap_statistic
-from facelift.evaluation.tables.table import Measured, measured
+from facelift.evaluation.tables.table import Measured, Row, measured
+
+FAILED = "not found = failed"
+"""What a row or column is called in which faces not found score the stated failure."""
 
 
 def mean(values: Float[np.ndarray, "m"], identity: np.ndarray) -> Measured:
@@ -25,3 +28,20 @@ def statistic(of: Callable[[np.ndarray], float], identity: np.ndarray, *, count:
     """Any function of the indices of the faces drawn; `count` is what it is over."""
     found = bootstrap_statistic(of, len(identity), groups=identity, draws=draws)
     return Measured(found.value, count, found.low, found.high)
+
+
+def both_ways(
+    system: str,
+    errors: Mapping[str, Float[np.ndarray, "m"]],
+    identity: np.ndarray,
+    *,
+    failure: float | Mapping[str, float],
+) -> list[Row]:
+    """A row of means over the faces found; where faces are not found (infinite), one more in which these score
+    `failure`, which may differ by column. NaN counts in neither."""
+    rows = [Row(system, {name: mean(values, identity) for name, values in errors.items()})]
+    if any(np.isposinf(values).any() for values in errors.values()):
+        worst = failure if isinstance(failure, Mapping) else dict.fromkeys(errors, failure)
+        failed = {name: np.where(np.isposinf(values), worst[name], values) for name, values in errors.items()}
+        rows.append(Row(f"{system}, {FAILED}", {name: mean(values, identity) for name, values in failed.items()}))
+    return rows

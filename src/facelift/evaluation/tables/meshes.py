@@ -19,8 +19,8 @@ from facelift.evaluation.metrics.pose import frobenius, geodesic_deg
 from facelift.evaluation.predictions import Predictions
 from facelift.evaluation.tables import cells, published
 from facelift.evaluation.tables.comparison import chosen, comparison_table
-from facelift.evaluation.tables.entries import coverage, place
-from facelift.evaluation.tables.table import Measured, Row, Table
+from facelift.evaluation.tables.entries import coverage, finite, place
+from facelift.evaluation.tables.table import Row, Table
 from facelift.landmarks import SCHEMES
 
 SCHEME = "ibug68"
@@ -87,10 +87,11 @@ class MeshTables:
     def regions(self) -> Table:
         """NMLC by region."""
         regions = SCHEMES[SCHEME].regions
-        rows = [self._regions(entry.system, entry.nmlc, entry.predictions) for entry in self.entries]
+        rows = [row for entry in self.entries for row in self._regions(entry.system, entry.nmlc, entry.predictions)]
         notes = (
             "The vertex of each landmark minimises the mean error over the whole set (Ferman et al. 2024, Eq. 5, 6).",
             "Error divided by sqrt(w h) of the box of the projected vertices; means over the faces found.",
+            f"{cells.FAILED}: over all faces, one not found scores 100 %; it chooses no vertex.",
             *(coverage(entry.system, entry.predictions, entry.absent) for entry in self.entries),
         )
         known = published.nmlc_rows(self.benchmark.name)
@@ -100,20 +101,21 @@ class MeshTables:
         """NMLC by the values of an attribute, by the vertices of the whole set."""
         labels = self.labels.attributes[key]
         values = [value for value in dict.fromkeys(sorted(labels.tolist())) if value]
-        rows = []
+        rows: list[Row] = []
         for entry in self.entries:
             per_face = entry.nmlc.per_face
-            means = {value: self._mean(np.where(labels == value, per_face, np.nan)) for value in values}
-            rows.append(Row(entry.system, means))
+            errors = {value: 100 * np.where(labels == value, per_face, np.nan) for value in values}
+            rows += cells.both_ways(entry.system, errors, self.labels.identity, failure=100.0)
         return Table(f"NMLC by {key}, %", tuple(values), tuple(rows))
 
     @cached_property
     def regions_3d(self) -> Table:
         """NMLC of 3D points, aligned by the vertices that NMLC in the picture has chosen."""
         rows = [
-            self._regions(entry.system, entry.nmlc_3d, entry.predictions)
+            row
             for entry in self.entries
             if entry.nmlc_3d is not None
+            for row in self._regions(entry.system, entry.nmlc_3d, entry.predictions)
         ]
         notes = (
             "Each prediction aligned by a similarity to the vertices chosen in 2D; then they are chosen anew in 3D.",
@@ -125,19 +127,23 @@ class MeshTables:
     @cached_property
     def pose(self) -> Table:
         """Distances between predicted and true rotations."""
-        rows = []
+        rows: list[Row] = []
         for entry in self.entries:
             if entry.predictions.rotation is None or self.labels.rotation is None:
                 continue
-            known = entry.predictions.found & np.isfinite(self.labels.rotation).all((1, 2))
-            predicted = np.where(known[:, None, None], entry.predictions.rotation, np.nan)
+            known = finite(self.labels.rotation)
+            found = entry.predictions.found[:, None, None]
+            predicted = np.where(found, entry.predictions.rotation, np.nan)
             errors = {
                 "geodesic, degrees": geodesic_deg(predicted, self.labels.rotation),
                 "||I - R R^T||": frobenius(predicted, self.labels.rotation),
             }
-            means = {name: cells.mean(values, self.labels.identity) for name, values in errors.items()}
-            rows.append(Row(entry.system, means))
-        return Table("Pose", ("geodesic, degrees", "||I - R R^T||"), tuple(rows), digits=3)
+            lost = known & ~entry.predictions.found
+            errors = {name: np.where(lost, np.inf, values) for name, values in errors.items()}
+            failure = {"geodesic, degrees": 90.0, "||I - R R^T||": 2.0}
+            rows += cells.both_ways(entry.system, errors, self.labels.identity, failure=failure)
+        notes = (f"{cells.FAILED}: over all faces, one not found scores a quarter turn.",)
+        return Table("Pose", ("geodesic, degrees", "||I - R R^T||"), tuple(rows), notes, digits=3)
 
     @cached_property
     def vertices(self) -> Table:
@@ -159,13 +165,10 @@ class MeshTables:
         held = self.labels.attributes
         return [key for key in self.benchmark.groups if key in held and held[key].dtype.kind == "U"]
 
-    def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> Row:
-        parts = region_nme(found.errors, SCHEMES[SCHEME].regions)
-        means = {name: self._mean(values) for name, values in parts.items()}
-        return Row(system, means | {"not found": int((~predictions.found).sum())})
-
-    def _mean(self, values: np.ndarray) -> Measured:
-        return cells.mean(100 * values, self.labels.identity)
+    def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> list[Row]:
+        errors = {name: 100 * part for name, part in region_nme(found.errors, SCHEMES[SCHEME].regions).items()}
+        first, *failed = cells.both_ways(system, errors, self.labels.identity, failure=100.0)
+        return [Row(system, {**first.cells, "not found": int((~predictions.found).sum())}), *failed]
 
 
 def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:

@@ -16,19 +16,22 @@ from facelift.landmarks import SCHEMES
 def offset_table(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> Table:
     """DC-NME by region of the systems that give rotations and 3D points, for faces of both halves."""
     regions = SCHEMES[truth.scheme].regions
-    rows = []
+    rows: list[Row] = []
     for entry in entries:
         errors = _corrected(truth, protocol, entry)
         if errors is not None:
             parts = region_nme(errors, regions, truth.counted)
-            means = {name: cells.mean(100 * values, truth.identity) for name, values in parts.items()}
-            rows.append(Row(entry.system, means))
+            percent = {name: 100 * values for name, values in parts.items()}
+            rows += cells.both_ways(entry.system, percent, truth.identity, failure=100 * protocol.failure)
     notes = ("One constant offset a landmark, head frame, fitted on the other half of the identities; not an NMLC.",)
     return Table("DC-NME by region, %", ("full", *regions), tuple(rows), notes)
 
 
 def _corrected(truth: Truth, protocol: Protocol, entry: Entry) -> np.ndarray | None:
-    """(m, n) errors of `dc_nme`; None for a system without 3D, or one that finds no face of one of the halves."""
+    """(m, n) errors of `dc_nme`, NaN where points in 2D and 3D do not look alike.
+
+    None for a system without 3D, or one that finds no face of one of the halves.
+    """
     predictions, half = entry.predictions, identity_halves(truth.identity.tolist())
     if entry.rotation is None or predictions.points_3d is None:
         return None
@@ -45,4 +48,5 @@ def _corrected(truth: Truth, protocol: Protocol, entry: Entry) -> np.ndarray | N
         half=half,
         counted=truth.counted,
     )
-    return corrected.errors
+    no_view = predictions.found & ~usable
+    return np.where(no_view[:, None], np.nan, corrected.errors)

@@ -36,9 +36,9 @@ def point_comparison(truth: Truth, entries: Sequence[Entry], names: tuple[str, s
 def _of_labels(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> Iterator[Table]:
     if truth.has_points:
         yield nme_table(truth, protocol, entries)
-        yield region_table(truth, entries)
-        yield from point_set_tables(truth, entries)
-        yield from attribute_tables(truth, entries)
+        yield region_table(truth, protocol, entries)
+        yield from point_set_tables(truth, protocol, entries)
+        yield from attribute_tables(truth, protocol, entries)
     if truth.has_points and truth.yaw is not None:
         yield offset_table(truth, protocol, entries)
     if has_pose(truth):
@@ -48,4 +48,4 @@ def _of_labels(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> It
     if truth.has_points:
         yield uncertainty_table(truth, entries)
     if truth.has_points and truth.points_3d is not None:
-        yield shape_table(truth, entries)
+        yield shape_table(truth, protocol, entries)

@@ -16,13 +16,14 @@ from facelift.evaluation.metrics.pose import (
 )
 from facelift.evaluation.tables import cells, published
 from facelift.evaluation.tables.entries import Entry, finite
-from facelift.evaluation.tables.table import Measured, Row, Table
+from facelift.evaluation.tables.table import Row, Table
 from facelift.evaluation.truth import Truth
 from facelift.geometry import AFLW2000, BIWI, EulerConvention, euler_deg
 
 ANGLES = ("pitch", "yaw", "roll")
 """Attributes of the samples of sets that write angles."""
-COLUMNS = ("yaw", "pitch", "roll", "mean", "geodesic", "||I - R R^T||")
+FAILURE = {**dict.fromkeys(("yaw", "pitch", "roll", "mean", "geodesic"), 90.0), "||I - R R^T||": 2.0}
+"""The columns, and what a face not found scores where it counts: a quarter turn, whose Frobenius norm is 2."""
 
 
 def has_pose(truth: Truth) -> bool:
@@ -36,13 +37,14 @@ def pose_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     rows = [row for entry in entries for row in _rows(truth, entry, kept)]
     convention = "BIWI as Hopenet reads it" if _convention(truth) is BIWI else "AFLW2000-3D"
     notes = (
-        f"Angles in the convention of {convention}; faces not found are in no mean.",
+        f"Angles in the convention of {convention}; means over the faces found.",
+        f"{cells.FAILED}: over all faces, one not found scores a quarter turn, 90 degrees in every column.",
         f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
         "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
         *(entry.coverage for entry in entries if not truth.has_points),
     )
     known = published.pose_rows(truth.benchmark.name)
-    return Table("Pose, mean absolute error in degrees", COLUMNS, (*rows, *known), notes)
+    return Table("Pose, mean absolute error in degrees", tuple(FAILURE), (*rows, *known), notes)
 
 
 def pose_errors(truth: Truth, entry: Entry) -> Float[np.ndarray, "m"] | None:
@@ -57,25 +59,25 @@ def _rows(truth: Truth, entry: Entry, kept: Bool[np.ndarray, "m"]) -> list[Row]:
     if entry.rotation is None:
         return []
     rotation, half = entry.rotation, identity_halves(truth.identity.tolist())
-    rows = [
-        Row(entry.system, _cells(truth, rotation, kept)),
-        Row(f"{entry.system}, all {len(truth)} faces", _cells(truth, rotation, np.ones_like(kept))),
-    ]
+    rows = _both_ways(entry.system, truth, rotation, kept)
+    rows += _both_ways(f"{entry.system}, all {len(truth)} faces", truth, rotation, np.ones_like(kept))
     if truth.rotation is not None:
         both = finite(rotation) & finite(truth.rotation)
         if both[half].any() and both[~half].any():
             turned = without_frame_turn(rotation, truth.rotation, half)
-            rows.append(Row(f"{entry.system}, head axes aligned", _cells(truth, turned, kept)))
+            rows += _both_ways(f"{entry.system}, head axes aligned", truth, turned, kept)
     return rows
 
 
-def _cells(truth: Truth, rotation: np.ndarray, kept: np.ndarray) -> dict[str, Measured]:
+def _both_ways(system: str, truth: Truth, rotation: np.ndarray, kept: np.ndarray) -> list[Row]:
     errors = _angle_errors(truth, rotation)
     columns = {"yaw": errors[:, 1], "pitch": errors[:, 0], "roll": errors[:, 2], "mean": errors.mean(-1)}
     if truth.rotation is not None:
         columns["geodesic"] = geodesic_deg(rotation, truth.rotation)
         columns["||I - R R^T||"] = frobenius(rotation, truth.rotation)
-    return {name: cells.mean(np.where(kept, values, np.nan), truth.identity) for name, values in columns.items()}
+    lost = ~finite(rotation)
+    columns = {name: np.where(kept, np.where(lost, np.inf, values), np.nan) for name, values in columns.items()}
+    return cells.both_ways(system, columns, truth.identity, failure=FAILURE)
 
 
 def _angle_errors(truth: Truth, rotation: np.ndarray) -> Float[np.ndarray, "m 3"]:

@@ -33,13 +33,15 @@ VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 def uncertainty_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     """Whether predicted covariances are true."""
     rows = [
-        Row(f"{entry.system}, {model}", _calibration_cells(truth, entry, distances, model))
+        row
         for entry in entries
         if (distances := mahalanobis_of(truth, entry)) is not None
         for model in MODELS
+        for row in _calibration_rows(truth, entry, distances, model)
     ]
     notes = (
         f"Points: {counted_name(truth)}, of found faces. laplacian: the density that the networks are trained with.",
+        f"{cells.FAILED}: the points of faces not found lie in no ellipse.",
         "calibration error: mean of |observed - expected| over the levels 5, 10, ..., 95 %, in points of percent.",
     )
     columns = ("inside 50 %", "inside 90 %", "calibration error", "NLL, nats a point")
@@ -49,11 +51,15 @@ def uncertainty_table(truth: Truth, entries: Sequence[Entry]) -> Table:
 def visibility_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     """Visible against hidden landmarks."""
     rows = [
-        Row(entry.system, _visibility_cells(truth, entry, entry.predictions.visibility))
+        row
         for entry in entries
         if entry.predictions.visibility is not None
+        for row in _visibility_rows(truth, entry, entry.predictions.visibility)
     ]
-    notes = ("Visible is the positive class; called visible at a probability of 0.5 or more; found faces.",)
+    notes = (
+        "Visible is the positive class; called visible at a probability of 0.5 or more; found faces.",
+        f"{cells.FAILED}: the points of faces not found have probability 0.",
+    )
     return Table("Visibility, %", tuple(VISIBILITY_SCORES), tuple(rows), notes)
 
 
@@ -70,35 +76,59 @@ def _residual(truth: Truth, entry: Entry, counted: np.ndarray) -> Float[np.ndarr
     return np.where(counted[..., None], entry.predictions.points_2d - truth.points, np.nan)
 
 
-def _calibration_cells(truth: Truth, entry: Entry, distances: np.ndarray, model: Model) -> dict[str, Measured]:
+def _calibration_rows(truth: Truth, entry: Entry, distances: np.ndarray, model: Model) -> list[Row]:
+    known, lost = np.isfinite(distances), ~entry.predictions.found
+    assert entry.predictions.covariance is not None
+    nll = negative_log_likelihood(_residual(truth, entry, known), entry.predictions.covariance, model=model)
+    count = known.sum(1)
+    likelihood = cells.statistic(
+        lambda drawn: float(np.nansum(nll[drawn]) / (count[drawn].sum() or np.nan)),
+        truth.identity,
+        count=int(count.sum()),
+    )
+    system = f"{entry.system}, {model}"
+    rows = [Row(system, {**_coverage_cells(truth, distances, known, model), "NLL, nats a point": likelihood})]
+    if lost.any():
+        every = known | (truth.counted & lost[:, None])
+        rows.append(Row(f"{system}, {cells.FAILED}", _coverage_cells(truth, distances, every, model)))
+    return rows
+
+
+def _coverage_cells(truth: Truth, distances: np.ndarray, scored: np.ndarray, model: Model) -> dict[str, Measured]:
+    """Over the `scored` points; those without a distance are in no ellipse."""
     known = np.isfinite(distances)
     share = np.where(known, probability_within(np.where(known, distances, 0), model=model), np.inf)
     inside = (share[..., None] <= np.append(LEVELS, [0.5, 0.9])).sum(1)
-    count = known.sum(1)
-    assert entry.predictions.covariance is not None
-    nll = negative_log_likelihood(_residual(truth, entry, known), entry.predictions.covariance, model=model)
+    count = scored.sum(1)
 
-    def observed(chosen: np.ndarray) -> np.ndarray:
-        return inside[chosen].sum(0) / (count[chosen].sum() or np.nan)
+    def observed(drawn: np.ndarray) -> np.ndarray:
+        return inside[drawn].sum(0) / (count[drawn].sum() or np.nan)
 
     statistics: dict[str, Callable[[np.ndarray], float]] = {
-        "inside 50 %": lambda chosen: 100 * float(observed(chosen)[-2]),
-        "inside 90 %": lambda chosen: 100 * float(observed(chosen)[-1]),
-        "calibration error": lambda chosen: 100 * float(np.abs(observed(chosen)[:-2] - LEVELS).mean()),
-        "NLL, nats a point": lambda chosen: float(np.nansum(nll[chosen]) / (count[chosen].sum() or np.nan)),
+        "inside 50 %": lambda drawn: 100 * float(observed(drawn)[-2]),
+        "inside 90 %": lambda drawn: 100 * float(observed(drawn)[-1]),
+        "calibration error": lambda drawn: 100 * float(np.abs(observed(drawn)[:-2] - LEVELS).mean()),
     }
-    points = int(count.sum())
-    return {name: cells.statistic(of, truth.identity, count=points) for name, of in statistics.items()}
+    return {name: cells.statistic(of, truth.identity, count=int(count.sum())) for name, of in statistics.items()}
 
 
-def _visibility_cells(truth: Truth, entry: Entry, probability: np.ndarray) -> dict[str, Measured]:
-    scored = entry.predictions.found[:, None] & truth.state_known & np.isfinite(probability)
+def _visibility_rows(truth: Truth, entry: Entry, probability: np.ndarray) -> list[Row]:
+    lost = ~entry.predictions.found[:, None] & truth.state_known
+    scored = ~lost & truth.state_known & np.isfinite(probability)
+    rows = [Row(entry.system, _visibility_cells(truth, probability, scored))]
+    if lost.any():
+        failed = _visibility_cells(truth, np.where(lost, 0.0, probability), scored | lost)
+        rows.append(Row(f"{entry.system}, {cells.FAILED}", failed))
+    return rows
+
+
+def _visibility_cells(truth: Truth, probability: np.ndarray, scored: np.ndarray) -> dict[str, Measured]:
     visible = truth.state == VISIBLE
 
     def of(score: Callable[[np.ndarray, np.ndarray], float]) -> Measured:
-        def statistic(chosen: np.ndarray) -> float:
-            mask = scored[chosen]
-            return 100 * score(probability[chosen][mask], visible[chosen][mask])
+        def statistic(drawn: np.ndarray) -> float:
+            mask = scored[drawn]
+            return 100 * score(probability[drawn][mask], visible[drawn][mask])
 
         return cells.statistic(statistic, truth.identity, count=int(scored.any(1).sum()), draws=100)
 

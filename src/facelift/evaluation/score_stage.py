@@ -11,12 +11,14 @@ from facelift.atomic import written_whole
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes, open_benchmark
 from facelift.evaluation.predictions import Predictions, read_predictions
 from facelift.evaluation.report.figures import cumulative_curves
+from facelift.evaluation.report.meshes import figures_of_meshes, galleries_of_meshes
 from facelift.evaluation.report.page import Report
 from facelift.evaluation.report.points import figures_of_points, galleries
 from facelift.evaluation.tables.consistency import consistency_table, gather_frames
 from facelift.evaluation.tables.entries import NORMALISERS, Protocol, build_entry
 from facelift.evaluation.tables.heads import FlameSubsets, head_table, read_subsets
-from facelift.evaluation.tables.meshes import Labels, MeshEntry, MeshTables, build_mesh_entry, mesh_labels
+from facelift.evaluation.tables.mesh_set import MeshSet, gather_meshes
+from facelift.evaluation.tables.meshes import MeshEntry, build_mesh_entry, mesh_comparison, mesh_tables
 from facelift.evaluation.tables.points import point_comparison, point_tables
 from facelift.evaluation.tables.scans import SCAN_BENCHMARKS, build_scan_tables
 from facelift.evaluation.tables.table import Table
@@ -44,6 +46,8 @@ class ScoreStage:
     """For NMLC: a tables.json of another split whose chosen vertices are applied, not chosen anew."""
     subsets: Path | None = None
     """For DAD-3DHeads: an .npz with FLAME's vertices `face` and `head` and the landmarks `seven`."""
+    upsample: int = 0
+    """For NMLC: how many times every triangle is cut into four first."""
 
     def run(self, out: Path | None, compare: tuple[str, str] | None = None) -> list[Table]:
         """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file.
@@ -75,6 +79,8 @@ class ScoreStage:
             raise ValueError(f"{name}: expected no normaliser or threshold, its tables have none to choose, found one")
         if self.vertices is not None and not self.benchmark.mesh:
             raise ValueError(f"{name}: expected no vertices, for it has no meshes, found {self.vertices}")
+        if self.upsample < 0 or (self.upsample and (not self.benchmark.mesh or name in SCAN_BENCHMARKS)):
+            raise ValueError(f"upsample: expected 0, or with meshes that NMLC is scored on more, found {self.upsample}")
 
     def _points(
         self, predictions: dict[str, Predictions], truth: Truth, compare: tuple[str, str] | None
@@ -91,29 +97,23 @@ class ScoreStage:
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
     ) -> tuple[list[Table], Callable[[], Report]]:
         subsets = read_subsets(self.subsets) if self.subsets else FlameSubsets()
-        labels = mesh_labels(self.benchmark, faces)
+        meshes = gather_meshes(self.benchmark, faces).upsampled(self.upsample)
         frozen = read_vertices(self.vertices) if self.vertices else {}
         entries = [
-            build_mesh_entry(name, found, labels, faces, self.benchmark, _frozen(frozen, name, self.vertices))
+            build_mesh_entry(name, found, meshes, _frozen(frozen, name, self.vertices))
             for name, found in predictions.items()
         ]
-        tables = MeshTables(self.benchmark, labels, entries)
-        made = tables.tables() + self._of_the_set(entries, labels, faces, subsets)
-        made += [tables.comparison(*compare)] if compare else []
+        made = mesh_tables(meshes, entries) + self._of_the_set(meshes, entries, subsets)
+        made += [mesh_comparison(meshes, entries, compare)] if compare else []
         title = f"{self.benchmark.name}: {', '.join(predictions)}"
-        curves = {entry.system: 100 * _scored(entry.nmlc.per_face) for entry in entries}
-        return made, lambda: Report(
-            title, made, [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))], ()
-        )
+        return made, lambda: Report(title, made, figures_of_meshes(entries), galleries_of_meshes(meshes, entries))
 
-    def _of_the_set(
-        self, entries: Sequence[MeshEntry], labels: Labels, faces: FacesOfMeshes, subsets: FlameSubsets
-    ) -> list[Table]:
+    def _of_the_set(self, meshes: MeshSet, entries: Sequence[MeshEntry], subsets: FlameSubsets) -> list[Table]:
         """What only this set's meshes or cameras allow."""
         if self.benchmark.scheme == FLAME:
-            table = head_table(entries, labels, faces, subsets)
+            table = head_table(meshes, entries, subsets)
             return [table] if table else []
-        return [consistency_table(entries, gather_frames(faces))] if self.benchmark.name == "multiface" else []
+        return [consistency_table(entries, gather_frames(meshes.faces))] if self.benchmark.name == "multiface" else []
 
     def _scans(
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None

@@ -309,6 +309,27 @@ def meshes(rng):
     return FacesOfMeshes(Listed(faces))
 
 
+def test_a_finer_mesh_has_the_points_between_vertices(score, rng):
+    """Landmarks are the projections of the middles of 68 edges, in perspective, and of nothing in the mesh as it is."""
+    shape, triangles = rng.uniform(-1, 1, (80, 3)), np.stack([np.arange(78), np.arange(1, 79), np.arange(2, 80)], 1)
+    samples, points = [], []
+    for i in range(2):
+        vertices = shape + rng.normal(0, 0.01, shape.shape)
+        camera = Camera(np.diag([300.0, 300, 1]), np.eye(3), np.array([0.2, 0.2, 3 + i]))
+        view = {"camera": f"c{i}", "sequence": "s", "frame": "1"}
+        face = sample(i, camera.project(vertices), "multiface7306", points_3d=vertices, attributes=view)
+        samples.append(MeshSample(face, partial(Mesh, vertices, triangles), camera))
+        points.append(camera.project((vertices[:68] + vertices[1:69]) / 2))
+    noise = rng.normal(0, 0.05, (2, 68, 2))
+    faces, found = FacesOfMeshes(Listed(samples)), answers(np.array(points) + noise, "ibug68")
+    plain, fine = (score("multiface", faces, found, upsample=times)["NMLC, % (multiface)"] for times in (0, 1))
+    size = np.array([np.sqrt(np.ptp(s.face.points, axis=0).prod()) for s in samples])
+    expected = 100 * (np.linalg.norm(noise, axis=-1).mean(1) / size).mean()
+    assert fine.rows[0].cells["full"].value == pytest.approx(expected, rel=1e-9)
+    assert plain.rows[0].cells["full"].value > 10 * expected
+    assert "Meshes upsampled 1 times before (--upsample)." in fine.notes
+
+
 def test_no_face_found_chooses_no_vertex(score, meshes, tmp_path):
     blind = answers(np.zeros((2, 68, 2)), "ibug68", found=np.zeros(2, bool), points_3d=np.zeros((2, 68, 3)))
     tables = score("multiface", meshes, blind, out=tmp_path / "out")
@@ -323,5 +344,7 @@ def test_options_that_a_benchmark_does_not_have_are_refused(score, meshes, rng, 
         score("multiface", meshes, found, threshold=0.1)
     with pytest.raises(ValueError, match="300w_full: expected no vertices, for it has no meshes, found "):
         score("300w_full", [], found, vertices=tmp_path / "tables.json")
+    with pytest.raises(ValueError, match="upsample: expected 0, or with meshes that NMLC is scored on more, found 1"):
+        score("300w_full", [], found, upsample=1)
     with pytest.raises(ValueError, match="celebv_hq: expected a benchmark with labels to score"):
         score("celebv_hq", [], found)

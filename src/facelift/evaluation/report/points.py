@@ -1,10 +1,11 @@
 """What a report of a benchmark with 2D points draws: its plots, and faces with truth and prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from facelift.datasets.sample import FaceSample
 from facelift.drawing import draw_truth
 from facelift.evaluation.metrics.calibration import LEVELS, reliability
 from facelift.evaluation.metrics.nme import region_nme
@@ -44,11 +45,33 @@ def galleries(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, list[Pi
     found = []
     for entry in entries:
         nme = entry.per_face(truth)
-        known = np.flatnonzero(np.isfinite(nme))
-        worst = known[np.argsort(-nme[known])][:SHOWN]
+        worst = worst_faces(nme)
         if len(worst):
             found.append((f"Worst {len(worst)} faces of {entry.system}", _pictures(truth, entry, worst, nme)))
     return found + _across_yaw(truth, entries[0])
+
+
+def worst_faces(errors: Float[np.ndarray, "m"]) -> Int[np.ndarray, "k"]:
+    """The `SHOWN` faces of the largest finite errors, the worst first."""
+    known = np.flatnonzero(np.isfinite(errors))
+    return known[np.argsort(-errors[known])][:SHOWN]
+
+
+def drawn(
+    face: FaceSample,
+    truth: Float[np.ndarray, "n 2"],
+    predicted: Float[np.ndarray, "n 2"],
+    *,
+    scheme: str,
+    error: float,
+) -> Picture:
+    """A face with truth and prediction, px; black, and told so, where its picture cannot be read."""
+    caption = f"{face.name}: {100 * error:.2f} %"
+    try:
+        image = face.image
+    except (FileNotFoundError, ValueError):
+        image, caption = np.zeros((1, 1, 3), np.uint8), f"{caption}, picture unreadable"
+    return Picture(draw_truth(image, truth, predicted, SCHEMES[scheme]), caption)
 
 
 def _by_yaw(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, str]]:
@@ -59,12 +82,21 @@ def _by_yaw(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, str]]:
 
 def _by_region(truth: Truth, entries: Sequence[Entry]) -> str:
     regions = SCHEMES[truth.scheme].regions
-    parts = {entry.system: region_nme(entry.errors, regions, truth.counted) for entry in entries}
-    return _bars({system: {region: _percent(values[region]) for region in regions} for system, values in parts.items()})
+    return region_bars({entry.system: region_nme(entry.errors, regions, truth.counted) for entry in entries})
+
+
+def region_bars(systems: Mapping[str, Mapping[str, Float[np.ndarray, "m"]]]) -> str:
+    """Of system -> region -> error of each face, a fraction; the region "full" is left out."""
+    return _bars(
+        {
+            system: {name: _percent(values) for name, values in parts.items() if name != "full"}
+            for system, parts in systems.items()
+        }
+    )
 
 
 def _bars(systems: dict[str, dict[str, float]]) -> str:
-    """Of system -> group -> NME in percent."""
+    """Of system -> group -> error in percent."""
     names = next(iter(systems.values()))
     return grouped_bars(
         {name: {system: values[name] for system, values in systems.items()} for name in names}, "NME, %"
@@ -100,13 +132,13 @@ def _across_yaw(truth: Truth, entry: Entry) -> list[tuple[str, list[Picture]]]:
 
 
 def _pictures(truth: Truth, entry: Entry, chosen: Int[np.ndarray, "k"], nme: Float[np.ndarray, "m"]) -> list[Picture]:
-    pictures = []
-    for index in chosen:
-        caption = f"{truth.name[index]}: {100 * nme[index]:.2f} %"
-        try:
-            image = truth.faces[int(index)].image
-        except (FileNotFoundError, ValueError):
-            image, caption = np.zeros((1, 1, 3), np.uint8), f"{caption}, picture unreadable"
-        points = entry.predictions.points_2d[index]
-        pictures.append(Picture(draw_truth(image, truth.points[index], points, SCHEMES[truth.scheme]), caption))
-    return pictures
+    return [
+        drawn(
+            truth.faces[int(index)],
+            truth.points[index],
+            entry.predictions.points_2d[index],
+            scheme=truth.scheme,
+            error=nme[index],
+        )
+        for index in chosen
+    ]

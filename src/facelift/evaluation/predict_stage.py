@@ -15,7 +15,7 @@ from facelift.evaluation.predictions import UNREADABLE, Predictions, read_predic
 from facelift.evaluation.systems import Answer, System
 from facelift.landmarks import SCHEMES
 
-_BLOCK = 200
+_BLOCK = 50
 """Faces between two writes: what a kill loses."""
 
 

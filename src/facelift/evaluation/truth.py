@@ -57,6 +57,21 @@ class Truth:
         """Points whose visibility somebody labelled."""
         return self.state != UNKNOWN
 
+    def face(self, index: int) -> "Truth":
+        """One face alone."""
+        one = slice(index, index + 1)
+        return replace(
+            self,
+            name=self.name[one],
+            points=self.points[one],
+            state=self.state[one],
+            box=self.box[one],
+            identity=self.identity[one],
+            attributes={key: values[one] for key, values in self.attributes.items()},
+            rotation=None if self.rotation is None else self.rotation[one],
+            points_3d=None if self.points_3d is None else self.points_3d[one],
+        )
+
     def to(self, scheme: str) -> "Truth":
         """With those of its points that are another scheme's. ValueError where `is_part` is False."""
         if scheme == self.scheme:

@@ -117,7 +117,8 @@ def test_a_set_with_poses_alone_gets_the_pose_table(score, rng, tmp_path):
     difference = tables["near - far, paired"].rows[0].cells
     assert list(difference) == ["pose MAE, degrees"]
     assert difference["pose MAE, degrees"].value == pytest.approx(-2 * np.abs(off[found]).mean(), abs=1e-9)
-    assert "Pose, mean absolute error" in (tmp_path / "out" / "report.html").read_text()
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Pose, mean absolute error" in report and "Cumulative error of pose" in report
 
 
 def test_poses_alone_need_rotations_and_have_no_normaliser(score, rng):
@@ -272,6 +273,13 @@ def test_a_scheme_that_says_too_little_is_refused(score, rng, benchmark, scheme)
     mine = answers(heads("aflw21", rng)[0], "aflw21", system="mine")
     with pytest.raises(ValueError, match=r"^mine: expected landmarks that determine .*ibug68, found aflw21$"):
         score(benchmark, samples, mine)
+
+
+def test_a_face_without_a_normaliser_is_named(score, rng):
+    points, _ = heads("ibug68", rng)
+    samples = [sample(i, points[i] * ([1, 0] if i == 4 else [1, 1]), "ibug68") for i in range(COUNT)]
+    with pytest.raises(ValueError, match="300w_full, f4: normaliser: expected a box with area"):
+        score("300w_full", samples, answers(points, "ibug68"), normaliser="box")
 
 
 def test_covariances_that_are_none_are_named(score, rng):

@@ -13,6 +13,7 @@ from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, 
 from facelift.evaluation.report.page import Picture
 from facelift.evaluation.tables.entries import Entry, Protocol
 from facelift.evaluation.tables.nme import yaw_means
+from facelift.evaluation.tables.pose import pose_errors
 from facelift.evaluation.tables.uncertainty import mahalanobis_of
 from facelift.evaluation.truth import Truth
 from facelift.landmarks import SCHEMES
@@ -22,9 +23,14 @@ SHOWN = 24
 
 
 def figures_of_points(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    """(caption, SVG) of the cumulative curves, the error by yaw and by region, and the reliability."""
+    """(caption, SVG) of the cumulative curves, the error by yaw and by region, and the reliability; of poses alone, the
+    cumulative curves."""
     if not truth.has_points:
-        return []
+        found = {entry.system: pose_errors(truth, entry) for entry in entries}
+        curves = {system: errors[~np.isnan(errors)] for system, errors in found.items() if errors is not None}
+        return [
+            ("Cumulative error of pose; faces not found are never reached", cumulative_curves(curves, 30, "degrees"))
+        ]
     per_face = {entry.system: 100 * entry.per_face(truth) for entry in entries}
     curves = {system: errors[~np.isnan(errors)] for system, errors in per_face.items()}
     return [

@@ -75,8 +75,22 @@ def build_entry(system: str, predictions: Predictions, truth: Truth, protocol: P
     placed = placed.to(truth.scheme)
     _check_covariances(system, placed)
     points = np.where(placed.found[:, None, None], placed.points_2d, np.nan)
-    errors = point_errors(points, truth.points, NORMALISERS[protocol.normaliser][1](truth))
+    errors = point_errors(points, truth.points, scale_px(truth, protocol))
     return Entry(system, placed, absent, errors)
+
+
+def scale_px(truth: Truth, protocol: Protocol) -> Float[np.ndarray, "m"]:
+    """What divides the errors of each face. Raises ValueError that names a face without, as one of a flat box."""
+    measure = NORMALISERS[protocol.normaliser][1]
+    try:
+        return measure(truth)
+    except ValueError:
+        for index, name in enumerate(truth.name):
+            try:
+                measure(truth.face(index))
+            except ValueError as error:
+                raise ValueError(f"{truth.benchmark.name}, {name}: {error}") from None
+        raise
 
 
 def place(system: str, predictions: Predictions, names: Sequence[str], benchmark: str) -> tuple[Predictions, int]:

@@ -7,7 +7,7 @@ import numpy as np
 from facelift.evaluation.metrics.definition_offset import dc_nme, identity_halves, px_per_unit
 from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.tables import cells
-from facelift.evaluation.tables.entries import NORMALISERS, Entry, Protocol, finite
+from facelift.evaluation.tables.entries import Entry, Protocol, finite, scale_px
 from facelift.evaluation.tables.table import Row, Table
 from facelift.evaluation.truth import Truth
 from facelift.landmarks import SCHEMES
@@ -44,7 +44,7 @@ def _corrected(truth: Truth, protocol: Protocol, entry: Entry) -> np.ndarray | N
         truth.points,
         rotation=np.where(usable[:, None, None], entry.rotation, np.eye(3)),
         size=np.where(usable, size, 1.0),
-        scale=NORMALISERS[protocol.normaliser][1](truth),
+        scale=scale_px(truth, protocol),
         half=half,
         counted=truth.counted,
     )

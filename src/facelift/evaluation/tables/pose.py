@@ -48,11 +48,15 @@ def pose_table(truth: Truth, entries: Sequence[Entry]) -> Table:
 
 
 def pose_errors(truth: Truth, entry: Entry) -> Float[np.ndarray, "m"] | None:
-    """Mean absolute Euler error in degrees of the faces that papers keep, NaN in others; None without rotations."""
+    """Mean absolute Euler error in degrees of the faces that papers keep, NaN in others, infinite in those not found.
+
+    None for a system without rotations.
+    """
     if entry.rotation is None:
         return None
     angles = _true_angles(truth)
-    return np.where(within_99(angles), _angle_errors(truth, entry.rotation).mean(-1), np.nan)
+    errors = np.where(finite(entry.rotation), _angle_errors(truth, entry.rotation).mean(-1), np.inf)
+    return np.where(within_99(angles), errors, np.nan)
 
 
 def _rows(truth: Truth, entry: Entry, kept: Bool[np.ndarray, "m"]) -> list[Row]:

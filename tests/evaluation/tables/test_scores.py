@@ -133,6 +133,10 @@ def test_uncertainty_visibility_and_offset_tables(packed, files):
     assert gaussian["inside 50 %"].value == pytest.approx(100 * (squared < 2 * np.log(2)).mean(), abs=1e-9)
     assert gaussian["inside 50 %"].count == seen.sum()
     assert 40 < gaussian["inside 50 %"].value < 60 < gaussian["inside 90 %"].value < 96
+    quantiles = tables["Squared Mahalanobis distance, quantiles"]
+    measured = {row.system: row.cells for row in quantiles.rows}["bad"]["90 %"]
+    assert measured.value == pytest.approx(np.quantile(squared, 0.9), abs=1e-9) and measured.count == seen.sum()
+    assert "chi-square with 2 degrees of freedom): 1.39, 2.77, 4.61, 5.99." in quantiles.notes[1]
     lost = {row.system: row.cells for row in tables["Uncertainty"].rows}["bad, gaussian, not found = failed"]
     every = (state == 0).sum()
     assert lost["inside 50 %"].value == pytest.approx(100 * (squared < 2 * np.log(2)).sum() / every, abs=1e-9)

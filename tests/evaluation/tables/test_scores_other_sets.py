@@ -12,6 +12,7 @@ from facelift.datasets.benchmarks import FacesOfMeshes, find_benchmark
 from facelift.datasets.readers.cameras import Camera
 from facelift.datasets.readers.meshes import Mesh, MeshSample
 from facelift.datasets.sample import UNKNOWN, FaceSample
+from facelift.evaluation.metrics.landmarks_3d import landmark_error
 from facelift.evaluation.predictions import Predictions, write_predictions
 from facelift.evaluation.score_stage import ScoreStage
 from facelift.geometry import AFLW2000, rotation_from_euler
@@ -336,6 +337,16 @@ def test_a_finer_mesh_has_the_points_between_vertices(score, rng):
     assert fine.rows[0].cells["full"].value == pytest.approx(expected, rel=1e-9)
     assert plain.rows[0].cells["full"].value > 10 * expected
     assert "Meshes upsampled 1 times before (--upsample)." in fine.notes
+
+
+def test_3d_points_are_measured_in_mm_too(score, meshes, rng):
+    truth = np.stack([face.mesh.vertices for face in meshes.meshes.samples])[:, :68]
+    points = np.stack([face.face.points[:68] for face in meshes.meshes.samples])
+    shapes = 3 * truth + 1 + rng.normal(0, 0.02, truth.shape)
+    found = answers(points + rng.normal(0, 0.02, points.shape), "ibug68", points_3d=shapes)
+    cells = score("multiface", meshes, found)["NMLC in 3D, %"].rows[0].cells
+    expected = landmark_error(shapes, truth, alignment="similarity").mean()
+    assert cells["full, mm"].value == pytest.approx(expected, rel=1e-9) and expected > 0.005
 
 
 def test_no_face_found_chooses_no_vertex(score, meshes, tmp_path):

@@ -28,6 +28,11 @@ class MeshSet:
     def __len__(self) -> int:
         return len(self.name)
 
+    @property
+    def unit(self) -> str:
+        """Of the vertices: "mm", or "unknown"."""
+        return self.faces.meshes[0].mesh.unit
+
     def upsampled(self, times: int) -> "MeshSet":
         """With every triangle cut into four, `times` times. Raises ValueError for a set without triangles."""
         if not times:

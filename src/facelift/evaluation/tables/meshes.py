@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from facelift.boxes import tight_box
 from facelift.evaluation.metrics.nme import region_nme
@@ -56,6 +57,8 @@ class MeshEntry:
     absent: int
     nmlc: Nmlc
     nmlc_3d: Nmlc | None
+    error_3d_mm: Float[np.ndarray, "m"] | None = None
+    """Mean over the landmarks to the vertices of `nmlc_3d`; None where the set's unit is not mm."""
     frozen: bool = False
     """Whether the vertices were chosen on another split."""
 
@@ -69,10 +72,13 @@ def build_mesh_entry(
     """
     placed, absent = place_meshes(system, predictions, meshes)
     found = nmlc(_Pairs(meshes, placed, in_3d=False), indices=indices)
-    in_3d = None
-    if placed.points_3d is not None and (found.indices >= 0).all():
-        in_3d = nmlc(Aligned(_Pairs(meshes, placed, in_3d=True), found.indices, with_scale=True))
-    return MeshEntry(system, placed, absent, found, in_3d, indices is not None)
+    frozen = indices is not None
+    if placed.points_3d is None or (found.indices < 0).any():
+        return MeshEntry(system, placed, absent, found, None, frozen=frozen)
+    pairs = _Pairs(meshes, placed, in_3d=True)
+    in_3d = nmlc(Aligned(pairs, found.indices, with_scale=True))
+    mm = in_3d.per_face * np.array([pair.scale for pair in pairs]) if meshes.unit == "mm" else None
+    return MeshEntry(system, placed, absent, found, in_3d, mm, frozen)
 
 
 def place_meshes(system: str, predictions: Predictions, meshes: MeshSet) -> tuple[Predictions, int]:
@@ -133,14 +139,19 @@ def _category_table(meshes: MeshSet, entries: Sequence[MeshEntry], key: str) -> 
 
 def nmlc_3d_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
     """NMLC of 3D points, aligned by the vertices that NMLC in the picture has chosen."""
-    rows = tuple(
-        row for entry in entries if entry.nmlc_3d is not None for row in _regions(entry, entry.nmlc_3d, meshes)
-    )
+    rows: list[Row] = []
+    for entry in entries:
+        if entry.nmlc_3d is None:
+            continue
+        first, *failed = _regions(entry, entry.nmlc_3d, meshes)
+        mm = {} if entry.error_3d_mm is None else {"full, mm": cells.mean(entry.error_3d_mm, meshes.identity)}
+        rows += [Row(first.system, {**first.cells, **mm}), *failed]
+    columns = ("full", *REGIONS, *(["full, mm"] if meshes.unit == "mm" else []), "not found")
     notes = (
         "Each prediction aligned by a similarity to the vertices chosen in 2D; then they are chosen anew in 3D.",
         "Error divided by sqrt(w h) of the mesh's box in its own x and y.",
     )
-    return Table("NMLC in 3D, %", ("full", *REGIONS, "not found"), rows, notes)
+    return Table("NMLC in 3D, %", columns, tuple(rows), notes)
 
 
 def pose_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:

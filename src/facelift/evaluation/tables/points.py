@@ -10,7 +10,7 @@ from facelift.evaluation.tables.offset import offset_table
 from facelift.evaluation.tables.pose import has_pose, pose_errors, pose_table
 from facelift.evaluation.tables.shape import shape_table
 from facelift.evaluation.tables.table import Table
-from facelift.evaluation.tables.uncertainty import uncertainty_table, visibility_table
+from facelift.evaluation.tables.uncertainty import quantile_table, uncertainty_table, visibility_table
 from facelift.evaluation.truth import Truth
 
 
@@ -47,5 +47,6 @@ def _of_labels(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> It
         yield visibility_table(truth, entries)
     if truth.has_points:
         yield uncertainty_table(truth, entries)
+        yield quantile_table(truth, entries)
     if truth.has_points and truth.points_3d is not None:
         yield shape_table(truth, protocol, entries)

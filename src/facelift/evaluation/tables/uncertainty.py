@@ -9,7 +9,9 @@ from facelift.datasets.sample import VISIBLE
 from facelift.evaluation.metrics.calibration import (
     LEVELS,
     Model,
+    coverage_radius,
     mahalanobis,
+    mahalanobis_quantiles,
     negative_log_likelihood,
     probability_within,
 )
@@ -21,6 +23,8 @@ from facelift.evaluation.tables.table import Measured, Row, Table
 from facelift.evaluation.truth import Truth
 
 MODELS: tuple[Model, ...] = ("laplacian", "gaussian")
+QUANTILES = np.array([0.5, 0.75, 0.9, 0.95])
+_QUANTILE_NAMES = tuple(f"{100 * level:g} %" for level in QUANTILES)
 VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "precision": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[0],
     "recall": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[1],
@@ -48,6 +52,22 @@ def uncertainty_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     return Table("Uncertainty", columns, tuple(rows), notes)
 
 
+def quantile_table(truth: Truth, entries: Sequence[Entry]) -> Table:
+    """Quantiles of squared Mahalanobis distances, to be held against those that the notes expect."""
+    rows = [
+        Row(entry.system, _quantile_cells(truth, distances))
+        for entry in entries
+        if (distances := mahalanobis_of(truth, entry)) is not None
+    ]
+    expected = {model: coverage_radius(QUANTILES, model=model) ** 2 for model in MODELS}
+    notes = (
+        f"Points: {counted_name(truth)}, of found faces. Above the expected: the covariances are too small.",
+        f"Expected of a Gaussian (chi-square with 2 degrees of freedom): {_listed(expected['gaussian'])}.",
+        f"Expected of the networks' Laplacian: {_listed(expected['laplacian'])}.",
+    )
+    return Table("Squared Mahalanobis distance, quantiles", _QUANTILE_NAMES, tuple(rows), notes)
+
+
 def visibility_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     """Visible against hidden landmarks."""
     rows = [
@@ -70,6 +90,24 @@ def mahalanobis_of(truth: Truth, entry: Entry) -> Float[np.ndarray, "m n"] | Non
         return None
     covariance = np.where(entry.predictions.found[:, None, None, None], covariance, np.nan)
     return mahalanobis(_residual(truth, entry, truth.counted), covariance)
+
+
+def _quantile_cells(truth: Truth, distances: np.ndarray) -> dict[str, Measured]:
+    def of(level: float) -> Measured:
+        return cells.statistic(
+            lambda drawn: float(
+                mahalanobis_quantiles(distances[drawn], model="gaussian", levels=np.array([level])).observed[0]
+            ),
+            truth.identity,
+            count=int(np.isfinite(distances).sum()),
+            draws=100,
+        )
+
+    return {name: of(level) for name, level in zip(_QUANTILE_NAMES, QUANTILES, strict=True)}
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _residual(truth: Truth, entry: Entry, counted: np.ndarray) -> Float[np.ndarray, "m n 2"]:

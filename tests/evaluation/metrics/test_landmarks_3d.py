@@ -5,7 +5,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facelift.evaluation.metrics.landmarks_3d import (
-    error_per_landmark,
     landmark_distances,
     landmark_error,
     nme_3d,
@@ -70,9 +69,6 @@ def test_unlabelled_landmarks_neither_count_nor_align(faces):
     distances = landmark_distances(prediction, target, alignment="similarity")
     assert np.isnan(distances[:, :10]).all()
     np.testing.assert_allclose(distances[:, 10:].mean(1), expected, rtol=1e-9)
-    per_landmark = error_per_landmark(distances)
-    assert np.isnan(per_landmark[:10]).all()
-    np.testing.assert_allclose(per_landmark[10:], distances[:, 10:].mean(0))
 
 
 def test_faces_that_cannot_be_scored_are_nan_and_leave_the_others_alone(faces):

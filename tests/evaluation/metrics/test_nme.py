@@ -8,7 +8,6 @@ from facelift.boxes import tight_box
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.evaluation.metrics.nme import (
     AFLW2000_YAW_EDGES,
-    by_category,
     by_yaw,
     cumulative_curve,
     curve_score,
@@ -176,18 +175,6 @@ def test_means_of_no_face_are_not_a_number():
     assert np.isnan([nothing.found, nothing.failed]).all() and (nothing.faces, nothing.unlabelled) == (0, 2)
     missed = mean_error(np.array([INF, INF]))
     assert np.isnan(missed.found) and missed.failed == 1.0 and missed.not_found == 2
-
-
-def test_categories_are_means_of_their_own_faces():
-    labels = ["old", "old", "young", "young", "young", "child", "child"]
-    table = by_category(FACES, labels, failure=0.5)
-    assert list(table) == ["child", "old", "young"]
-    assert table["old"].found == pytest.approx(0.035) and table["old"].faces == 2
-    assert table["young"].found == pytest.approx(0.09) and table["young"].failed == pytest.approx(0.295)
-    assert (table["young"].not_found, table["young"].unlabelled) == (1, 1)
-    assert table["child"].failed == pytest.approx(0.27)
-    with pytest.raises(ValueError, match="categories: expected a label for each of 7 faces, found 6"):
-        by_category(FACES, labels[1:])
 
 
 def test_yaw_bins_are_half_open_and_symmetric():

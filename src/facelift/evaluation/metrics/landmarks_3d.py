@@ -55,11 +55,6 @@ def landmark_error(
     return mean_of_finite(distances, axis=1)
 
 
-def error_per_landmark(distances: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "n"]:
-    """Mean of `landmark_distances` over the faces that score each landmark; NaN where none does."""
-    return mean_of_finite(distances, axis=0)
-
-
 def nme_3d(
     prediction: Float[np.ndarray, "b n 3"],
     target: Float[np.ndarray, "b n 3"],

@@ -3,7 +3,7 @@
 Throughout: an error is NaN where the truth has no label, and infinite in a face that the system did not find.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,16 +128,6 @@ def mean_error(per_face: Float[np.ndarray, "m"], *, failure: float = 1.0) -> Mea
         not_found=int((~found).sum()),
         unlabelled=len(per_face) - len(values),
     )
-
-
-def by_category(
-    per_face: Float[np.ndarray, "m"], labels: Sequence[str], *, failure: float = 1.0
-) -> dict[str, MeanError]:
-    """`mean_error` of the faces of each label, in alphabetical order. Raises ValueError unless there is one a face."""
-    if len(labels) != len(per_face):
-        raise ValueError(f"categories: expected a label for each of {len(per_face)} faces, found {len(labels)}")
-    names = np.asarray(labels)
-    return {str(name): mean_error(per_face[names == name], failure=failure) for name in np.unique(names)}
 
 
 def by_yaw(

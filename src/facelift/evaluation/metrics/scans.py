@@ -12,9 +12,6 @@ from facelift.evaluation.metrics.surface_distance import Surface
 from facelift.geometry import Similarity, procrustes
 from facelift.morphable.head import vertex_normals
 
-NOW_LANDMARKS = ("outer eye", "inner eye", "inner eye", "outer eye", "nose bottom", "mouth corner", "mouth corner")
-"""NoW's seven points in their order, from the subject's right to the left: iBUG-68's 36, 39, 42, 45, 33, 48, 54."""
-
 
 def within(points: Float[np.ndarray, "n 3"], centre: Float[np.ndarray, "3"], radius: float) -> Bool[np.ndarray, "n"]:
     """|x - centre| <= radius."""

@@ -19,7 +19,7 @@ def figures_of_meshes(entries: Sequence[MeshEntry]) -> list[tuple[str, str]]:
     regions = {entry.system: region_nme(entry.nmlc.errors, REGIONS) for entry in entries}
     return [
         ("Cumulative NMLC; faces not found are never reached", cumulative_curves(curves, 10, "% of the box")),
-        ("Error by region", region_bars(regions)),
+        ("Error by region, faces found", region_bars(regions)),
     ]
 
 

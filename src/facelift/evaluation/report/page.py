@@ -18,11 +18,11 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 96rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td small { color: #777; }
 tr.published td { color: #777; font-style: italic; }
 ul { color: #555; } .figures, .faces { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; } .figures figure { flex: 1 1 26rem; } .figures svg { width: 100%; height: auto; }
+figure { margin: 0; } .figures figure { flex: 1 1 26rem; max-width: 31rem; } .figures svg { width: 100%; height: auto; }
 .faces figure { width: 10.5rem; } .faces img { width: 100%; display: block; }
 figcaption { color: #555; font-size: .85rem; overflow-wrap: anywhere; }
 """

@@ -39,7 +39,7 @@ def figures_of_points(truth: Truth, protocol: Protocol, entries: Sequence[Entry]
             cumulative_curves(curves, 100 * protocol.threshold, "%"),
         ),
         *_by_yaw(truth, entries),
-        ("Error by region", _by_region(truth, entries)),
+        ("Error by region, faces found", _by_region(truth, entries)),
         *_reliability(truth, entries),
     ]
 
@@ -83,7 +83,7 @@ def drawn(
 def _by_yaw(truth: Truth, entries: Sequence[Entry]) -> list[tuple[str, str]]:
     if truth.yaw is None:
         return []
-    return [("Error by yaw", _bars({entry.system: yaw_means(truth, entry) for entry in entries}))]
+    return [("Error by yaw, faces found", _bars({entry.system: yaw_means(truth, entry) for entry in entries}))]
 
 
 def _by_region(truth: Truth, entries: Sequence[Entry]) -> str:

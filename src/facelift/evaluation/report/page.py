@@ -20,7 +20,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
 th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td small { color: #777; }
-tr.published td { color: #777; font-style: italic; }
+tr.published td { color: #777; font-style: italic; } tr.published td:first-child small { display: block; }
 ul { color: #555; } .figures, .faces { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; } .figures figure { flex: 1 1 26rem; max-width: 31rem; } .figures svg { width: 100%; height: auto; }
 .faces figure { width: 10.5rem; } .faces img { width: 100%; display: block; }

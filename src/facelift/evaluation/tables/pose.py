@@ -38,7 +38,7 @@ def pose_table(truth: Truth, entries: Sequence[Entry]) -> Table:
     convention = "BIWI as Hopenet reads it" if _convention(truth) is BIWI else "AFLW2000-3D"
     notes = (
         f"Angles in the convention of {convention}; means over the faces found.",
-        f"{cells.FAILED}: over all faces, one not found scores a quarter turn, 90 degrees in every column.",
+        f"{cells.FAILED}: over all faces, one not found scores a quarter turn: 90 degrees, norm 2.",
         f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
         "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
         *(entry.coverage for entry in entries if not truth.has_points),

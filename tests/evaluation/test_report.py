@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability
+from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability_plot
 from facelift.evaluation.report.page import Picture, Report
 from facelift.evaluation.tables.table import Measured, Row, Table
 
@@ -31,7 +31,7 @@ def test_report_holds_everything_and_needs_nothing(tmp_path):
     figures = [
         ("curves", cumulative_curves({"a": np.array([1.0, 2.0, np.inf])}, 10, "%")),
         ("bars", grouped_bars({"0-30": {"a": 1.0, "b": 2.0}, "30-60": {"a": 3.0}}, "NME, %")),
-        ("reliability", reliability(np.linspace(0, 1, 5), {"a": np.linspace(0, 1, 5) ** 2})),
+        ("reliability", reliability_plot(np.linspace(0, 1, 5), {"a": np.linspace(0, 1, 5) ** 2})),
     ]
     picture = Picture(np.full((8, 8, 3), (200, 10, 10), np.uint8), 'face "1" & co')
     report = Report("Title & more", [Table("NME", ("all",), rows, ("a note",))], figures, [("Worst faces", [picture])])
@@ -41,6 +41,7 @@ def test_report_holds_everything_and_needs_nothing(tmp_path):
     tags.feed(text)
     assert tags.tags.count("svg") == 3 and tags.tags.count("img") == 1 and not tags.outside
     assert "3.14" in text and "[3.00, 3.30]" in text and "published: a paper" in text and "a &lt; b" in text
+    assert "<td>10</td></tr>" in text and "<td>-</td></tr>" in text  # N, of the measured row alone
     assert "<li>a note</li>" in text and "face &quot;1&quot; &amp; co" in text
     data = re.search(r"data:image/jpeg;base64,([^\"]+)", text).group(1)
     pixel = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))[4, 4]

@@ -49,6 +49,8 @@ class ScorePart:
     """A tables.json of another split: NMLC by the vertices chosen there."""
     subsets: Path | None = None
     """For dad3dheads_val: an .npz with FLAME's vertices `face` and `head` and the landmarks `seven`."""
+    upsample: int = 0
+    """For NMLC: how many times every triangle of the meshes is cut into four first (FaceLift's supplement)."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def evaluate(config: EvaluateConfig) -> Path | None:
         part.threshold,
         part.vertices,
         part.subsets,
+        part.upsample,
     )
     for table in stage.run(part.out, part.compare):
         say(table.text() + "\n")

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.atomic import written_whole
+from facelift.boxes import tight_box
 from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet, data_root
 from facelift.datasets.sample import OCCLUDED, FaceSample
@@ -58,11 +59,6 @@ def label(config: LabelConfig) -> Path:
     with written_whole(config.out.with_suffix(".npz")) as partial:
         np.savez_compressed(partial, set=[row[0] for row in rows], name=[row[1] for row in rows], points=points)
     return config.out.with_suffix(".npz")
-
-
-def tight_box(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4"]:
-    """Box of the points that have a coordinate."""
-    return np.concatenate([np.nanmin(points, axis=0), np.nanmax(points, axis=0)])
 
 
 def fill_in(sample: FaceSample, mesh: Float[np.ndarray, "98 2"], largest_error: float) -> Float[np.ndarray, "98 2"]:

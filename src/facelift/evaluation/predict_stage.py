@@ -11,14 +11,12 @@ import numpy as np
 from facelift.atomic import written_whole
 from facelift.commands.report import progress, say, tell
 from facelift.datasets.benchmarks import Faces
-from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
+from facelift.evaluation.predictions import UNREADABLE, Predictions, read_predictions, write_predictions
 from facelift.evaluation.systems import Answer, System
 from facelift.landmarks import SCHEMES
 
-_BLOCK = 200
+_BLOCK = 50
 """Faces between two writes: what a kill loses."""
-UNREADABLE = "unreadable pictures"
-"""Key of `about` in the file: how many of the faces not found had no picture to look at."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from facelift.archives import read_npz
 from facelift.atomic import written_whole
 from facelift.landmarks import SCHEMES, conversion
 
 FORMAT, VERSION = "facelift-predictions", 1
+UNREADABLE = "unreadable pictures"
+"""Key of `about`: how many of the faces not found had no picture to look at."""
 _REQUIRED = ("name", "points_2d", "scheme")
 _OF_ALL = ("triangles",)
 """Arrays that belong to no single face."""
@@ -110,16 +112,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     Raises FileNotFoundError, or ValueError that says what was expected and what was found.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a predictions file (.npz), found no file")
-    try:
-        with np.load(path) as file:
-            held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a predictions file (.npz), found {error}") from error
-    missing = [key for key in _REQUIRED if key not in held]
-    if missing:
-        raise ValueError(f"{path}: expected the arrays {', '.join(_REQUIRED)}, found {', '.join(sorted(held))}")
+    held = read_npz(path, "a predictions file (.npz)", _REQUIRED)
     if "version" in held and str(held["version"]) != str(VERSION):
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
     _check_mesh(held, np.size(held["name"]), path)

@@ -9,24 +9,22 @@ import numpy as np
 
 from facelift.atomic import written_whole
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes, open_benchmark
-from facelift.drawing import draw_truth
-from facelift.evaluation.metrics.calibration import LEVELS, reliability
-from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.predictions import Predictions, read_predictions
-from facelift.evaluation.report.figures import cumulative_curves, grouped_bars
-from facelift.evaluation.report.figures import reliability as reliability_plot
-from facelift.evaluation.report.page import Picture, Report
+from facelift.evaluation.report.figures import cumulative_curves
+from facelift.evaluation.report.meshes import figures_of_meshes, galleries_of_meshes
+from facelift.evaluation.report.page import Report
+from facelift.evaluation.report.points import figures_of_points, galleries
 from facelift.evaluation.tables.consistency import consistency_table, gather_frames
+from facelift.evaluation.tables.entries import NORMALISERS, Protocol, build_entry
 from facelift.evaluation.tables.heads import FlameSubsets, head_table, read_subsets
-from facelift.evaluation.tables.meshes import Labels, MeshEntry, MeshTables, build_mesh_entry, mesh_labels
-from facelift.evaluation.tables.points import NORMALISERS, Entry, PointTables, Protocol, build_entry
+from facelift.evaluation.tables.mesh_set import MeshSet, gather_meshes
+from facelift.evaluation.tables.meshes import MeshEntry, build_mesh_entry, mesh_comparison, mesh_tables
+from facelift.evaluation.tables.points import point_comparison, point_tables
 from facelift.evaluation.tables.scans import SCAN_BENCHMARKS, build_scan_tables
 from facelift.evaluation.tables.table import Table
 from facelift.evaluation.truth import Truth, gather, is_part
 from facelift.landmarks import SCHEMES, conversion
 
-SHOWN = 24
-"""Faces of a gallery of the report."""
 FLAME = "flame5023"
 """Scheme of sets whose meshes have FLAME's vertices."""
 THRESHOLDS = {"box": 0.07, "face_box": 0.07, "diagonal": 0.05, "inter_ocular": 0.10, "inter_pupil": 0.10}
@@ -48,6 +46,8 @@ class ScoreStage:
     """For NMLC: a tables.json of another split whose chosen vertices are applied, not chosen anew."""
     subsets: Path | None = None
     """For DAD-3DHeads: an .npz with FLAME's vertices `face` and `head` and the landmarks `seven`."""
+    upsample: int = 0
+    """For NMLC: how many times every triangle is cut into four first."""
 
     def run(self, out: Path | None, compare: tuple[str, str] | None = None) -> list[Table]:
         """The tables; writes them and the report into `out`. Raises ValueError or OSError, naming the file.
@@ -79,6 +79,8 @@ class ScoreStage:
             raise ValueError(f"{name}: expected no normaliser or threshold, its tables have none to choose, found one")
         if self.vertices is not None and not self.benchmark.mesh:
             raise ValueError(f"{name}: expected no vertices, for it has no meshes, found {self.vertices}")
+        if self.upsample < 0 or (self.upsample and (not self.benchmark.mesh or name in SCAN_BENCHMARKS)):
+            raise ValueError(f"upsample: expected 0, or with meshes that NMLC is scored on more, found {self.upsample}")
 
     def _points(
         self, predictions: dict[str, Predictions], truth: Truth, compare: tuple[str, str] | None
@@ -86,38 +88,32 @@ class ScoreStage:
         protocol = self._protocol()
         truth = truth.to(common_scheme(truth.scheme, {name: found.scheme for name, found in predictions.items()}))
         entries = [build_entry(name, found, truth, protocol) for name, found in predictions.items()]
-        tables = PointTables(truth, protocol, entries)
-        made = tables.tables() + ([tables.comparison(*compare)] if compare else [])
+        made = point_tables(truth, protocol, entries)
+        made += [point_comparison(truth, entries, compare)] if compare else []
         title = f"{self.benchmark.name}: {', '.join(predictions)}"
-        return made, lambda: Report(title, made, _figures(tables), _galleries(tables))
+        return made, lambda: Report(title, made, figures_of_points(truth, protocol, entries), galleries(truth, entries))
 
     def _meshes(
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
     ) -> tuple[list[Table], Callable[[], Report]]:
         subsets = read_subsets(self.subsets) if self.subsets else FlameSubsets()
-        labels = mesh_labels(self.benchmark, faces)
+        meshes = gather_meshes(self.benchmark, faces).upsampled(self.upsample)
         frozen = read_vertices(self.vertices) if self.vertices else {}
         entries = [
-            build_mesh_entry(name, found, labels, faces, _frozen(frozen, name, self.vertices))
+            build_mesh_entry(name, found, meshes, _frozen(frozen, name, self.vertices))
             for name, found in predictions.items()
         ]
-        tables = MeshTables(self.benchmark, labels, entries)
-        made = tables.tables() + self._of_the_set(entries, labels, faces, subsets)
-        made += [tables.comparison(*compare)] if compare else []
+        made = mesh_tables(meshes, entries) + self._of_the_set(meshes, entries, subsets)
+        made += [mesh_comparison(meshes, entries, compare)] if compare else []
         title = f"{self.benchmark.name}: {', '.join(predictions)}"
-        curves = {entry.system: 100 * _scored(entry.nmlc.per_face) for entry in entries}
-        return made, lambda: Report(
-            title, made, [("Cumulative NMLC", cumulative_curves(curves, 10, "% of the box"))], ()
-        )
+        return made, lambda: Report(title, made, figures_of_meshes(entries), galleries_of_meshes(meshes, entries))
 
-    def _of_the_set(
-        self, entries: Sequence[MeshEntry], labels: Labels, faces: FacesOfMeshes, subsets: FlameSubsets
-    ) -> list[Table]:
+    def _of_the_set(self, meshes: MeshSet, entries: Sequence[MeshEntry], subsets: FlameSubsets) -> list[Table]:
         """What only this set's meshes or cameras allow."""
         if self.benchmark.scheme == FLAME:
-            table = head_table(entries, labels, faces, subsets)
+            table = head_table(meshes, entries, subsets)
             return [table] if table else []
-        return [consistency_table(entries, gather_frames(faces))] if self.benchmark.name == "multiface" else []
+        return [consistency_table(entries, gather_frames(meshes.faces))] if self.benchmark.name == "multiface" else []
 
     def _scans(
         self, predictions: dict[str, Predictions], faces: FacesOfMeshes, compare: tuple[str, str] | None
@@ -217,70 +213,3 @@ def _or_lost(per_face: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def _scored(per_face: np.ndarray) -> np.ndarray:
     return per_face[~np.isnan(per_face)]
-
-
-def _figures(tables: PointTables) -> list[tuple[str, str]]:
-    if not tables.has_points:
-        return []
-    limit = 100 * tables.protocol.threshold
-    curves = {entry.system: 100 * _scored(tables.per_face(entry)) for entry in tables.entries}
-    figures = [("Cumulative error; faces not found are never reached", cumulative_curves(curves, limit, "%"))]
-    by_yaw = {entry.system: tables.yaw_means(entry) for entry in tables.entries}
-    names = list(next(iter(by_yaw.values()), {}))
-    if names:
-        groups = {name: {system: means[name] for system, means in by_yaw.items()} for name in names}
-        figures.append(("Error by yaw", grouped_bars(groups, "NME, %")))
-    regions = SCHEMES[tables.truth.scheme].regions
-    parts = {entry.system: region_nme(entry.errors, regions, tables.truth.counted) for entry in tables.entries}
-    groups = {region: {system: _percent(values[region]) for system, values in parts.items()} for region in regions}
-    figures.append(("Error by region", grouped_bars(groups, "NME, %")))
-    observed = {}
-    for entry in tables.entries:
-        distances = tables.mahalanobis_of(entry)
-        if distances is not None and np.isfinite(distances).any():
-            observed[entry.system] = reliability(distances, model="laplacian").observed
-    if observed:
-        figures.append(("Reliability of the uncertainty (Laplacian)", reliability_plot(LEVELS, observed)))
-    return figures
-
-
-def _percent(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return 100 * float(finite.mean()) if len(finite) else float("nan")
-
-
-def _galleries(tables: PointTables) -> list[tuple[str, list[Picture]]]:
-    if not tables.has_points:
-        return []
-    galleries = []
-    for entry in tables.entries:
-        nme = tables.per_face(entry)
-        found = np.flatnonzero(np.isfinite(nme))
-        worst = found[np.argsort(-nme[found])][:SHOWN]
-        if not len(worst):
-            continue
-        galleries.append((f"Worst {len(worst)} faces of {entry.system}", _pictures(tables, entry, worst, nme)))
-    first = tables.entries[0]
-    nme, yaw = tables.per_face(first), tables.truth.attributes.get("yaw")
-    known = np.isfinite(nme) if yaw is None or yaw.dtype != float else np.isfinite(nme) & np.isfinite(yaw)
-    found = np.flatnonzero(known)
-    if yaw is not None and yaw.dtype == float and len(found):
-        ordered = found[np.argsort(yaw[found])]
-        across = ordered[np.linspace(0, len(ordered) - 1, min(SHOWN, len(ordered))).astype(int)]
-        title = f"{len(across)} faces of {first.system} from one profile to the other, evenly by rank of yaw"
-        galleries.append((title, _pictures(tables, first, across, nme)))
-    return galleries
-
-
-def _pictures(tables: PointTables, entry: Entry, chosen: np.ndarray, nme: np.ndarray) -> list[Picture]:
-    truth, pictures = tables.truth, []
-    scheme = SCHEMES[truth.scheme]
-    for index in chosen:
-        caption = f"{truth.name[index]}: {100 * nme[index]:.2f} %"
-        try:
-            image = truth.faces[int(index)].image
-        except (FileNotFoundError, ValueError):
-            image, caption = np.zeros((1, 1, 3), np.uint8), f"{caption}, picture unreadable"
-        pixels = draw_truth(image, truth.points[index], entry.predictions.points_2d[index], scheme)
-        pictures.append(Picture(pixels, caption))
-    return pictures

@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from facelift import __version__
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -43,10 +45,13 @@ class PredictorSystem:
         from facelift.predictor import Predictor
 
         self._predictor = Predictor(weights)
-        name = self._predictor.network.metadata.get("name") or self._predictor.network.path.stem
-        self.about = {"system": name, "version": _version("facelift")}
-        if weights is not None:
-            self.about["weights"] = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
+        path = self._predictor.network.path
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        self.about = {
+            "system": self._predictor.network.metadata.get("name") or path.stem,
+            "version": __version__,
+            "weights": f"{path.name} sha256:{digest}",
+        }
 
     def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
         """See `System`."""
@@ -62,8 +67,9 @@ class DetectorSystem:
 
         self._detector = build_detector(detector)
         self.scheme = self._detector.scheme.name
-        version = _version("mediapipe") if detector == "mediapipe" else _version("facelift")
-        self.about = {"system": "MediaPipe face mesh" if detector == "mediapipe" else detector, "version": version}
+        mediapipe = detector == "mediapipe"
+        version = metadata.version("mediapipe") if mediapipe else __version__
+        self.about = {"system": "MediaPipe face mesh" if mediapipe else detector, "version": version}
 
     def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
         """See `System`."""
@@ -84,10 +90,3 @@ SYSTEMS: dict[str, Callable[[], System]] = {
 def build_system(model: str) -> System:
     """A system by name, or an .onnx file. Raises FileNotFoundError, ValueError or ImportError with what is missing."""
     return SYSTEMS[model]() if model in SYSTEMS else PredictorSystem(Path(model))
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -36,6 +36,17 @@ class Truth:
         return len(self.name)
 
     @property
+    def has_points(self) -> bool:
+        """Whether the benchmark labels points, and not poses alone."""
+        return self.points.shape[1] > 0
+
+    @property
+    def yaw(self) -> Float[np.ndarray, "m"] | None:
+        """Degrees, NaN where a face's is not known; None where the benchmark has no bins of yaw."""
+        yaw = self.attributes.get("yaw")
+        return yaw if "yaw" in self.benchmark.groups and yaw is not None and yaw.dtype == float else None
+
+    @property
     def counted(self) -> Bool[np.ndarray, "m n"]:
         """The points of the main tables: the visible ones where the set labels visibility, else all labelled."""
         labelled = np.isfinite(self.points).all(-1)
@@ -45,6 +56,21 @@ class Truth:
     def state_known(self) -> Bool[np.ndarray, "m n"]:
         """Points whose visibility somebody labelled."""
         return self.state != UNKNOWN
+
+    def face(self, index: int) -> "Truth":
+        """One face alone."""
+        one = slice(index, index + 1)
+        return replace(
+            self,
+            name=self.name[one],
+            points=self.points[one],
+            state=self.state[one],
+            box=self.box[one],
+            identity=self.identity[one],
+            attributes={key: values[one] for key, values in self.attributes.items()},
+            rotation=None if self.rotation is None else self.rotation[one],
+            points_3d=None if self.points_3d is None else self.points_3d[one],
+        )
 
     def to(self, scheme: str) -> "Truth":
         """With those of its points that are another scheme's. ValueError where `is_part` is False."""

@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facelift.datasets.readers.cameras import Camera
-from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, tight_box
+from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded
 from facelift.datasets.sample import FaceSample
 
 
@@ -73,8 +73,3 @@ def test_mesh_is_loaded_once_and_projected(rng):
     assert sample.mesh is mesh and len(calls) == 1
     with pytest.raises(ValueError, match="a: expected a camera"):
         MeshSample(face, loaded(mesh)).vertices_2d()
-
-
-def test_tight_box_passes_over_missing_points():
-    np.testing.assert_array_equal(tight_box(np.array([[3.0, 8], [np.nan, 0], [1, 9], [2, 4]])), [1, 4, 3, 9])
-    assert np.isnan(tight_box(np.full((2, 2), np.nan))).all()

@@ -5,9 +5,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facelift.evaluation.metrics.landmarks_3d import (
-    box_size,
-    error_per_landmark,
-    interocular_3d,
     landmark_distances,
     landmark_error,
     nme_3d,
@@ -72,9 +69,6 @@ def test_unlabelled_landmarks_neither_count_nor_align(faces):
     distances = landmark_distances(prediction, target, alignment="similarity")
     assert np.isnan(distances[:, :10]).all()
     np.testing.assert_allclose(distances[:, 10:].mean(1), expected, rtol=1e-9)
-    per_landmark = error_per_landmark(distances)
-    assert np.isnan(per_landmark[:10]).all()
-    np.testing.assert_allclose(per_landmark[10:], distances[:, 10:].mean(0))
 
 
 def test_faces_that_cannot_be_scored_are_nan_and_leave_the_others_alone(faces):
@@ -90,31 +84,11 @@ def test_faces_that_cannot_be_scored_are_nan_and_leave_the_others_alone(faces):
 def test_nme_divides_by_the_labels_size(faces):
     prediction, target = faces
     error = landmark_error(prediction, target, alignment="similarity")
-    eyes = interocular_3d(target, "ibug68")
-    np.testing.assert_allclose(eyes, [np.linalg.norm(face[36] - face[45]) for face in target])
+    eyes = np.linalg.norm(target[:, 36] - target[:, 45], axis=-1)
     np.testing.assert_allclose(nme_3d(prediction, target, scale=eyes, alignment="similarity"), error / eyes)
-    sides = np.ptp(target, axis=1)[:, :2]
-    np.testing.assert_allclose(box_size(target), np.sqrt(sides[:, 0] * sides[:, 1]))
-    assert (nme_3d(prediction, target, scale=box_size(target)) > 0.01).all()
-
-
-def test_inter_ocular_of_wflw98_is_60_72():
-    target = np.zeros((1, 98, 3))
-    target[0, 60], target[0, 72] = [0, 0, 0], [2, 3, 6]
-    assert interocular_3d(target, "wflw98").item() == 7
-
-
-def test_box_ignores_unlabelled_points_and_an_empty_face_has_none(faces):
-    _, target = faces
-    expected = box_size(target[:, 5:])
-    target[:, :5] = np.nan
-    np.testing.assert_allclose(box_size(target), expected)
-    assert np.isnan(box_size(np.full((1, 68, 3), np.nan))).all()
 
 
 def test_bad_input_is_refused(faces):
     prediction, target = faces
     with pytest.raises(ValueError, match="positive scales, found 0"):
         nme_3d(prediction, target, scale=np.array([1.0, 2, 0, 1]))
-    with pytest.raises(ValueError, match=r"expected a scheme of .*found 'aflw21'"):
-        interocular_3d(target, "aflw21")

@@ -1,36 +1,18 @@
-"""Normalisers: by hand, by OpenCV's boxes, which landmarks they take, and every face they must refuse."""
+"""Normalisers: by hand, which landmarks they take, and every face they must refuse."""
 
-import cv2
 import numpy as np
 import pytest
 
-from facelift.evaluation.metrics.normalisers import box_diagonal, box_size, inter_ocular, inter_pupil, points_box
+from facelift.boxes import tight_box
+from facelift.evaluation.metrics.normalisers import box_diagonal, box_size, inter_ocular, inter_pupil
 from facelift.landmarks import conversion, mean_head
 
 BOXES = np.array([[10.0, 20.0, 40.0, 60.0], [0.0, 0.0, 5.0, 12.0]])
 
 
-def test_box_is_the_extent_of_the_labelled_points(rng):
-    points = rng.normal(size=(12, 68, 2)) * 60
-    points[rng.uniform(size=(12, 68)) < 0.3, 0] = np.nan
-    boxes = points_box(points)
-    for box, face in zip(boxes, points, strict=True):
-        labelled = [tuple(point) for point in face if not np.isnan(point[0])]
-        xs, ys = zip(*labelled, strict=True)
-        np.testing.assert_array_equal(box, [min(xs), min(ys), max(xs), max(ys)])
-
-
-def test_box_is_opencvs(rng):
-    """OpenCV's holds whole pixels, so that its width of integer points is one more."""
-    points = rng.integers(0, 200, (6, 98, 2))
-    for box, face in zip(points_box(points.astype(float)), points, strict=True):
-        x, y, w, h = cv2.boundingRect(face.astype(np.int32))
-        np.testing.assert_array_equal(box, [x, y, x + w - 1, y + h - 1])
-
-
 def test_box_of_no_point_is_refused_where_it_is_used():
     points = np.array([[[1.0, 2.0], [4.0, 6.0]], [[np.nan, np.nan], [np.nan, np.nan]]])
-    boxes = points_box(points)
+    boxes = tight_box(points)
     np.testing.assert_array_equal(boxes, [[1, 2, 4, 6], [np.nan] * 4])
     with pytest.raises(ValueError, match=r"expected a box with area .* in every face, found none in 1: 1$"):
         box_size(boxes)

@@ -75,8 +75,13 @@ def test_nmlc_finds_the_planted_vertices(data, planted, tmp_path):
     by_pose = tables["NMLC by pose, %"].rows[0].cells
     assert by_pose["sided"].value == pytest.approx(errors[2:].mean(), abs=1e-9) and by_pose["sided"].count == 2
     assert tables["NMLC in 3D, %"].rows[0].cells["full"].value == pytest.approx(0, abs=1e-6)
-    published = [row for row in tables["NMLC, % (dad3dheads_val)"].rows if row.source != "measured"]
-    assert {"FaceLift", "3DDFA_V2"} <= {row.system for row in published}
+    published = {row.system: row.cells for row in tables["NMLC, % (dad3dheads_val)"].rows if row.source != "measured"}
+    assert {"FaceLift", "3DDFA_V2"} <= published.keys() and published["FaceLift"]["contours"] == 3.13
+    by_pose = {row.system: row.cells for row in tables["NMLC by pose, %"].rows if row.source != "measured"}
+    assert by_pose["SynergyNet"] == {"front": 2.59, "sided": 2.91, "atypical": 3.27}
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Worst 4 faces of planted" in report and "Error by region" in report
+    assert report.count("data:image/jpeg") == COUNT
 
 
 def test_frozen_vertices_are_applied(data, planted, tmp_path):
@@ -88,11 +93,18 @@ def test_frozen_vertices_are_applied(data, planted, tmp_path):
     table = next(t for t in document if t["title"] == "Chosen vertex of each landmark")
     table["rows"][0]["cells"]["30"]["value"] = int(chosen[30] + 1) % 5023
     stored.write_text(json.dumps(document))
-    frozen = ScoreStage([path], benchmark, data, vertices=stored).run(None)[0].rows[0].cells
+    table = ScoreStage([path], benchmark, data, vertices=stored).run(None)[0]
+    assert table.notes[0] == "The vertices of the landmarks were chosen on another split (--vertices)."
+    frozen = table.rows[0].cells
     assert frozen["full"].value > errors.mean() and frozen["eyes"].value == pytest.approx(errors[:, 36:48].mean())
     with pytest.raises(ValueError, match=r"none\.json: expected a tables\.json"):
         (tmp_path / "none.json").write_text("[]")
         ScoreStage([path], benchmark, data, vertices=tmp_path / "none.json").run(None)
+
+
+def test_meshes_without_triangles_cannot_be_upsampled(data, planted):
+    with pytest.raises(ValueError, match="dad3dheads_val: expected meshes with triangles to upsample, found points"):
+        ScoreStage([planted[0]], find_benchmark("dad3dheads_val"), data, upsample=1).run(None)
 
 
 def test_the_command_prints_them(data, planted, capsys):

@@ -58,7 +58,8 @@ def predictions(points, rotation, rng, sigma: float, system: str) -> Predictions
     }
     blank = {key: np.where(found.reshape(-1, *[1] * (a.ndim - 1)), a, np.nan) for key, a in arrays.items()}
     names = np.array([f"image{i}.jpg" for i in range(COUNT)])
-    whole = Predictions(names, "ibug68", found=found, about={"system": system}, **blank)
+    about = {"system": system, "unreadable pictures": "1"}
+    whole = Predictions(names, "ibug68", found=found, about=about, **blank)
     kept = [name for i, name in enumerate(names.tolist()) if i != ABSENT]
     return whole.of(kept)[0]
 
@@ -89,8 +90,9 @@ def test_tables_hold_what_plain_arithmetic_gives(packed, files, tmp_path):
     stage = ScoreStage(paths, find_benchmark("merl_test"), packed[0])
     tables = {table.title: table for table in stage.run(tmp_path / "out", compare=("good", "bad"))}
     nme = {name: expected_nme(packed, found) for name, found in made.items()}
-    for row in tables["NME, % (merl_test)"].rows:
-        per_face, cells = nme[row.system], row.cells
+    by_system = {row.system: row.cells for row in tables["NME, % (merl_test)"].rows}
+    for system, per_face in nme.items():
+        cells = by_system[system]
         frontal, half, profile = (
             np.nanmean(per_face[(np.abs(YAW) >= low) & (np.abs(YAW) < high)])
             for low, high in ((0, 30), (30, 60), (60, 181))
@@ -103,9 +105,17 @@ def test_tables_hold_what_plain_arithmetic_gives(packed, files, tmp_path):
         assert cells["not found"] == 2
         failed = np.isnan(per_face) | (per_face > 7)
         assert cells["FR 7 %"].value == pytest.approx(100 * failed.mean(), abs=1e-9)
-    assert "good: 9 faces, 2 not found, 1 of them absent from its file." in tables["NME, % (merl_test)"].notes
-    left = nme["bad"][YAW < 0]
-    assert tables["NME by pose_group, %"].rows[1].cells["left"].value == pytest.approx(left.mean(), abs=1e-9)
+        lost = by_system[f"{system}, not found = failed"]
+        assert lost["all"].value == cells["not found = failed"].value and lost["all"].count == COUNT
+        frontal_failed = np.where(np.isnan(per_face), 100, per_face)[np.abs(YAW) < 30].mean()
+        assert lost["yaw 0-30"].value == pytest.approx(frontal_failed, abs=1e-9)
+    coverage = "good: 9 faces, 2 not found, 1 of them absent from its file, 1 with a picture that could not be read."
+    assert coverage in tables["NME, % (merl_test)"].notes
+    groups = {row.system: row.cells for row in tables["NME by pose_group, %"].rows}
+    assert groups["bad"]["left"].value == pytest.approx(nme["bad"][YAW < 0].mean(), abs=1e-9)
+    right = np.where(np.isnan(nme["bad"]), 100, nme["bad"])[YAW >= 0]
+    failed_right = groups["bad, not found = failed"]["right"]
+    assert failed_right.value == pytest.approx(right.mean(), abs=1e-9) and failed_right.count == 5
     difference = tables["good - bad, paired"].rows[0].cells["NME, %"]
     assert difference.value == pytest.approx(np.nanmean(nme["good"] - nme["bad"]), abs=1e-9)
     assert difference.high < 0
@@ -123,7 +133,20 @@ def test_uncertainty_visibility_and_offset_tables(packed, files):
     assert gaussian["inside 50 %"].value == pytest.approx(100 * (squared < 2 * np.log(2)).mean(), abs=1e-9)
     assert gaussian["inside 50 %"].count == seen.sum()
     assert 40 < gaussian["inside 50 %"].value < 60 < gaussian["inside 90 %"].value < 96
-    assert 40 < tables["Visibility, %"].rows[0].cells["AUC"].value < 60  # of a random guess
+    quantiles = tables["Squared Mahalanobis distance, quantiles"]
+    measured = {row.system: row.cells for row in quantiles.rows}["bad"]["90 %"]
+    assert measured.value == pytest.approx(np.quantile(squared, 0.9), abs=1e-9) and measured.count == seen.sum()
+    assert "chi-square with 2 degrees of freedom): 1.39, 2.77, 4.61, 5.99." in quantiles.notes[1]
+    lost = {row.system: row.cells for row in tables["Uncertainty"].rows}["bad, gaussian, not found = failed"]
+    every = (state == 0).sum()
+    assert lost["inside 50 %"].value == pytest.approx(100 * (squared < 2 * np.log(2)).sum() / every, abs=1e-9)
+    assert lost["inside 50 %"].count == every and "NLL, nats a point" not in lost
+    visibility = {row.system: row.cells for row in tables["Visibility, %"].rows}
+    assert 40 < visibility["bad"]["AUC"].value < 60  # of a random guess
+    called = (found.visibility >= 0.5) & seen
+    failed = visibility["bad, not found = failed"]
+    assert failed["recall"].value == pytest.approx(100 * called.sum() / every, abs=1e-9)
+    assert failed["precision"].value == visibility["bad"]["precision"].value and failed["recall"].count == COUNT
     assert tables["DC-NME by region, %"].rows[0].cells["full"].count == 7
 
 

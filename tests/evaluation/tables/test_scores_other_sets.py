@@ -12,6 +12,7 @@ from facelift.datasets.benchmarks import FacesOfMeshes, find_benchmark
 from facelift.datasets.readers.cameras import Camera
 from facelift.datasets.readers.meshes import Mesh, MeshSample
 from facelift.datasets.sample import UNKNOWN, FaceSample
+from facelift.evaluation.metrics.landmarks_3d import landmark_error
 from facelift.evaluation.predictions import Predictions, write_predictions
 from facelift.evaluation.score_stage import ScoreStage
 from facelift.geometry import AFLW2000, rotation_from_euler
@@ -117,7 +118,8 @@ def test_a_set_with_poses_alone_gets_the_pose_table(score, rng, tmp_path):
     difference = tables["near - far, paired"].rows[0].cells
     assert list(difference) == ["pose MAE, degrees"]
     assert difference["pose MAE, degrees"].value == pytest.approx(-2 * np.abs(off[found]).mean(), abs=1e-9)
-    assert "Pose, mean absolute error" in (tmp_path / "out" / "report.html").read_text()
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Pose, mean absolute error" in report and "Cumulative error of pose" in report
 
 
 def test_poses_alone_need_rotations_and_have_no_normaliser(score, rng):
@@ -143,7 +145,12 @@ def test_a_system_that_finds_no_face_is_scored_so(score, rng, tmp_path):
     cells = tables["NME, % (aflw2000)"].rows[0].cells
     assert np.isnan(cells["all"].value) and cells["all"].count == 0 and cells["not found"] == COUNT
     assert cells["not found = failed"].value == 100 and cells["FR 7 %"].value == 100 and cells["AUC 7 %"].value == 0
-    assert all(np.isnan(c.value) and c.count == 0 for row in tables["Uncertainty"].rows for c in row.cells.values())
+    rows = {row.system: row.cells for row in tables["Uncertainty"].rows}
+    assert all(np.isnan(c.value) and c.count == 0 for c in rows["blind, gaussian"].values())
+    failed = rows["blind, gaussian, not found = failed"]
+    assert failed["inside 90 %"].value == 0 and failed["inside 90 %"].count == COUNT * 68
+    pose = {row.system: row.cells for row in tables["Pose, mean absolute error in degrees"].rows}
+    assert pose["blind, not found = failed"]["mean"].value == 90 and np.isnan(pose["blind"]["mean"].value)
     assert "DC-NME by region, %" not in tables  # nothing to fit the offsets on
     assert "blind, head axes aligned" not in {row.system for row in tables["Pose, mean absolute error in degrees"].rows}
     written = json.loads((tmp_path / "out" / "tables.json").read_text())
@@ -269,6 +276,13 @@ def test_a_scheme_that_says_too_little_is_refused(score, rng, benchmark, scheme)
         score(benchmark, samples, mine)
 
 
+def test_a_face_without_a_normaliser_is_named(score, rng):
+    points, _ = heads("ibug68", rng)
+    samples = [sample(i, points[i] * ([1, 0] if i == 4 else [1, 1]), "ibug68") for i in range(COUNT)]
+    with pytest.raises(ValueError, match="300w_full, f4: normaliser: expected a box with area"):
+        score("300w_full", samples, answers(points, "ibug68"), normaliser="box")
+
+
 def test_covariances_that_are_none_are_named(score, rng):
     points, _ = heads("ibug68", rng)
     covariance = np.tile(np.eye(2), (COUNT, 68, 1, 1))
@@ -304,6 +318,37 @@ def meshes(rng):
     return FacesOfMeshes(Listed(faces))
 
 
+def test_a_finer_mesh_has_the_points_between_vertices(score, rng):
+    """Landmarks are the projections of the middles of 68 edges, in perspective, and of nothing in the mesh as it is."""
+    shape, triangles = rng.uniform(-1, 1, (80, 3)), np.stack([np.arange(78), np.arange(1, 79), np.arange(2, 80)], 1)
+    samples, points = [], []
+    for i in range(2):
+        vertices = shape + rng.normal(0, 0.01, shape.shape)
+        camera = Camera(np.diag([300.0, 300, 1]), np.eye(3), np.array([0.2, 0.2, 3 + i]))
+        view = {"camera": f"c{i}", "sequence": "s", "frame": "1"}
+        face = sample(i, camera.project(vertices), "multiface7306", points_3d=vertices, attributes=view)
+        samples.append(MeshSample(face, partial(Mesh, vertices, triangles), camera))
+        points.append(camera.project((vertices[:68] + vertices[1:69]) / 2))
+    noise = rng.normal(0, 0.05, (2, 68, 2))
+    faces, found = FacesOfMeshes(Listed(samples)), answers(np.array(points) + noise, "ibug68")
+    plain, fine = (score("multiface", faces, found, upsample=times)["NMLC, % (multiface)"] for times in (0, 1))
+    size = np.array([np.sqrt(np.ptp(s.face.points, axis=0).prod()) for s in samples])
+    expected = 100 * (np.linalg.norm(noise, axis=-1).mean(1) / size).mean()
+    assert fine.rows[0].cells["full"].value == pytest.approx(expected, rel=1e-9)
+    assert plain.rows[0].cells["full"].value > 10 * expected
+    assert "Meshes upsampled 1 times before (--upsample)." in fine.notes
+
+
+def test_3d_points_are_measured_in_mm_too(score, meshes, rng):
+    truth = np.stack([face.mesh.vertices for face in meshes.meshes.samples])[:, :68]
+    points = np.stack([face.face.points[:68] for face in meshes.meshes.samples])
+    shapes = 3 * truth + 1 + rng.normal(0, 0.02, truth.shape)
+    found = answers(points + rng.normal(0, 0.02, points.shape), "ibug68", points_3d=shapes)
+    cells = score("multiface", meshes, found)["NMLC in 3D, %"].rows[0].cells
+    expected = landmark_error(shapes, truth, alignment="similarity").mean()
+    assert cells["full, mm"].value == pytest.approx(expected, rel=1e-9) and expected > 0.005
+
+
 def test_no_face_found_chooses_no_vertex(score, meshes, tmp_path):
     blind = answers(np.zeros((2, 68, 2)), "ibug68", found=np.zeros(2, bool), points_3d=np.zeros((2, 68, 3)))
     tables = score("multiface", meshes, blind, out=tmp_path / "out")
@@ -318,5 +363,7 @@ def test_options_that_a_benchmark_does_not_have_are_refused(score, meshes, rng, 
         score("multiface", meshes, found, threshold=0.1)
     with pytest.raises(ValueError, match="300w_full: expected no vertices, for it has no meshes, found "):
         score("300w_full", [], found, vertices=tmp_path / "tables.json")
+    with pytest.raises(ValueError, match="upsample: expected 0, or with meshes that NMLC is scored on more, found 1"):
+        score("300w_full", [], found, upsample=1)
     with pytest.raises(ValueError, match="celebv_hq: expected a benchmark with labels to score"):
         score("celebv_hq", [], found)

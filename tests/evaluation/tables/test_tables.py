@@ -21,14 +21,15 @@ def test_text_is_aligned_and_marks_what_is_published():
     title, head, ours, theirs, note = TABLE.text().splitlines()
     assert title == "NME, percent" and note == "- divided by sqrt(w h)"
     assert head.index("all") + 3 == ours.index("]") + 1 == theirs.index("2.50") + 4
+    assert head.index("N") + 1 == ours.index("0-100") + 5
     assert "3.46 [3.10, 3.90]" in ours and "published" not in ours
     assert theirs.endswith("published: their paper") and " -  " in theirs
 
 
 def test_markdown_has_a_cell_for_every_column():
     rows = [line for line in TABLE.markdown().splitlines() if line.startswith("|")]
-    assert [row.count("|") for row in rows] == [5] * 4
-    assert rows[3] == "| theirs | 2.50 | - | their paper |"
+    assert [row.count("|") for row in rows] == [6] * 4
+    assert rows[3] == "| theirs | 2.50 | - | - | their paper |"
 
 
 def test_csv_and_json_hold_counts_and_intervals():

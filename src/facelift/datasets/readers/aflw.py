@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float
 
-from facelift.datasets.readers.official_layout import require_file, require_files
+from facelift.datasets.readers.official_layout import inner_folder, require_file, require_files
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.sample import UNKNOWN, VISIBLE, FaceSample
 
@@ -44,8 +44,7 @@ class AFLW:
 
     def __init__(self, root: Path):
         self.name = "aflw"
-        inner = Path(root) / "data"
-        data = inner if inner.is_dir() else Path(root)
+        data = inner_folder(root, "data")
         database = require_file(data / "aflw.sqlite", "AFLW's database")
         faces, points = _read(database)
         usable = [face for face in faces if face[0] in points and face[3] is not None and min(face[5], face[6]) > 0]

@@ -11,7 +11,7 @@ Traps: there are two annotations, and papers often do not say which they score. 
 is many px off in some pictures; the re-annotation has 2D points only. No paper says where pixels are counted from;
 both are taken as indices from 0 (px = value + 0.5), as the released Python code of 3DDFA and its followers compares
 them with predictions, and as lies nearer to human labels of the same faces. The file's z points to the viewer.
-31 faces have an angle beyond 99 degrees: errors of pose leave them out (`attributes["pose_scored"]` is "no").
+31 faces have an angle beyond 99 degrees: errors of pose leave them out.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from facelift.boxes import tight_box
 from facelift.crops import box_of_crop
 from facelift.datasets.readers.mat_files import read_mat
-from facelift.datasets.readers.meshes import tight_box
-from facelift.datasets.readers.official_layout import require_files, require_folder
+from facelift.datasets.readers.official_layout import inner_folder, require_files, require_folder
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.sample import UNKNOWN, FaceSample
 from facelift.geometry.euler import AFLW2000, rotation_from_euler
@@ -32,7 +32,6 @@ ANNOTATIONS = ("original", "reannotated")
 REANNOTATED = "AFLW2000-3D-Reannotated.pts68.npy"
 ORIGIN_PX = 0.5
 """What is added to the files' coordinates, which count pixel centres from 0."""
-POSE_LIMIT_DEG = 99.0
 
 
 class AFLW2000Faces:
@@ -47,8 +46,7 @@ class AFLW2000Faces:
     def __init__(self, root: Path, annotation: str = "reannotated"):
         check_annotation(annotation)
         root = Path(root)
-        inner = root / "AFLW2000"
-        self._folder = require_folder(inner if inner.is_dir() else root, "the folder AFLW2000")
+        self._folder = require_folder(inner_folder(root, "AFLW2000"), "the folder AFLW2000")
         self.name = "aflw2000" if annotation == "reannotated" else "aflw2000_original"
         self._names = sorted(path.stem for path in self._folder.glob("image*.jpg"))
         if not self._names:
@@ -112,7 +110,6 @@ def aflw2000_face(
             "yaw": yaw,
             "pitch": pitch,
             "roll": roll,
-            "pose_scored": "yes" if np.abs(pose_deg).max() <= POSE_LIMIT_DEG else "no",
         },
     )
 

@@ -16,7 +16,6 @@ is the face box whose crop it is. In a processed clip the square is the whole fr
 what is not there is listed in `missing`, not an error.
 """
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.crops import box_of_crop
-from facelift.datasets.readers.official_layout import require_file
+from facelift.datasets.readers.official_layout import inner_folder, read_json
 from facelift.datasets.readers.videos import read_frame, video_info
 from facelift.datasets.sample import FaceSample
 
@@ -94,9 +93,8 @@ def clip_square(bbox: Float[np.ndarray, "4"], width: int, height: int) -> Float[
 
 def _videos(root: Path) -> tuple[Path, dict[str, Path]]:
     """The folder processed, or raw where that has no videos; its videos by name."""
-    inner = root / "downloaded_celebvhq"
     found: dict[Path, dict[str, Path]] = {}
-    for folder in ((inner if inner.is_dir() else root) / name for name in ("processed", "raw")):
+    for folder in (inner_folder(root, "downloaded_celebvhq") / name for name in ("processed", "raw")):
         if folder.is_dir():
             found[folder] = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     if not found:
@@ -105,11 +103,7 @@ def _videos(root: Path) -> tuple[Path, dict[str, Path]]:
 
 
 def _read_clips(path: Path) -> dict[str, dict[str, Any]]:
-    require_file(path, "the clips of CelebV-HQ")
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found: {error}") from None
+    loaded = read_json(path, "the clips of CelebV-HQ")
     if not isinstance(loaded, dict) or not isinstance(loaded.get("clips"), dict):
         raise ValueError(f"{path}: expected {{'clips': {{ID: ...}}}}, found {str(loaded)[:60]}")
     return {name: _clip(path, name, clip) for name, clip in loaded["clips"].items()}

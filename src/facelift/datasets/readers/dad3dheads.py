@@ -15,7 +15,6 @@ Not checked against the real files: that every projection is a perspective one (
 scale.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,13 @@ from jaxtyping import Float, Int
 
 from facelift.datasets.readers.cameras import Camera
 from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, points_on, vertex_indices
-from facelift.datasets.readers.official_layout import require_file, require_files, require_folder, require_rotation
+from facelift.datasets.readers.official_layout import (
+    inner_folder,
+    read_json,
+    require_files,
+    require_folder,
+    require_rotation,
+)
 from facelift.datasets.readers.picture_files import picture_reader, picture_wh
 from facelift.datasets.sample import UNKNOWN, FaceSample
 from facelift.geometry.euler import FRONTAL
@@ -64,9 +69,8 @@ class DAD3DHeads:
     ):
         if split not in SPLITS:
             raise ValueError(f"split of DAD-3DHeads: expected one of {SPLITS}, found {split!r}")
-        root = Path(root)
-        inner = root / "DAD-3DHeadsDataset"
-        self.folder = require_folder((inner if inner.is_dir() else root) / split, f"the split {split!r} of DAD-3DHeads")
+        folder = inner_folder(root, "DAD-3DHeadsDataset") / split
+        self.folder = require_folder(folder, f"the split {split!r} of DAD-3DHeads")
         self.name = f"dad3dheads_{split}"
         self._landmarks, self._scheme = landmarks, scheme
         self._items = _read_split(self.folder / f"{split}.json")
@@ -111,7 +115,7 @@ class DAD3DHeads:
 
 
 def _read_split(path: Path) -> list[dict[str, Any]]:
-    items = _json(require_file(path, "the list of a DAD-3DHeads split"))
+    items = read_json(path, "the list of a DAD-3DHeads split")
     if not isinstance(items, list):
         raise ValueError(f"{path}: expected a list of items, found {type(items).__name__}")
     seen: set[str] = set()
@@ -132,7 +136,7 @@ def _read_split(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_annotation(path: Path) -> dict[str, np.ndarray]:
-    annotation, arrays = _json(path), {}
+    annotation, arrays = read_json(path, "an annotation of DAD-3DHeads"), {}
     if not isinstance(annotation, dict):
         raise ValueError(f"{path}: expected an annotation with keys, found {type(annotation).__name__}")
     for key, shape in {
@@ -186,10 +190,3 @@ def _attributes(item: dict[str, Any], path: Path) -> dict[str, str | float]:
             raise ValueError(f"{path}: expected {name} of {item['item_id']} in {ATTRIBUTES[name]}, found {value!r}")
         found[name] = text
     return found
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found: {error}") from None

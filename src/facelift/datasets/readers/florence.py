@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from facelift.boxes import tight_box
 from facelift.datasets.readers.cameras import Camera
-from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, tight_box
+from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded
 from facelift.datasets.readers.official_layout import require_folder
 from facelift.datasets.readers.picked_points import read_picked_points
 from facelift.datasets.readers.picture_files import read_picture

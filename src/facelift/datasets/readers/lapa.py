@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from facelift.datasets.readers.meshes import tight_box
-from facelift.datasets.readers.official_layout import number_rows, require_files, require_folder
+from facelift.boxes import tight_box
+from facelift.datasets.readers.official_layout import inner_folder, number_rows, require_files, require_folder
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.sample import UNKNOWN, FaceSample
 
@@ -25,8 +25,7 @@ class LaPa:
     def __init__(self, root: Path, split: str = "test"):
         if split not in SPLITS:
             raise ValueError(f"split of LaPa: expected one of {SPLITS}, found {split!r}")
-        inner = Path(root) / "LaPa"
-        self._folder = require_folder((inner if inner.is_dir() else Path(root)) / split, f"the split {split!r} of LaPa")
+        self._folder = require_folder(inner_folder(root, "LaPa") / split, f"the split {split!r} of LaPa")
         self.name = f"lapa_{split}"
         landmarks = require_folder(self._folder / "landmarks", "the points of LaPa")
         self._names = sorted(path.stem for path in landmarks.glob("*.txt"))

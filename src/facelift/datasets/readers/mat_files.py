@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from facelift.datasets.readers.official_layout import require_file
+
 
 def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """The variables that `shapes` names, float64.
@@ -15,8 +17,7 @@ def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a Matlab file, found nothing under this name")
+    require_file(path, "a Matlab file")
     try:
         held = loadmat(path)
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int8
 
-from facelift.datasets.readers.meshes import tight_box
+from facelift.boxes import tight_box
 from facelift.datasets.readers.official_layout import require_files, require_folder
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.readers.pts import read_pts_values, require_count

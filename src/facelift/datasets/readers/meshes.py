@@ -88,11 +88,3 @@ def points_on(
 def vertex_indices(landmarks: Int[np.ndarray, "l"] | Float[np.ndarray, "l w"] | None) -> Int[np.ndarray, "l"] | None:
     """`landmarks` of `points_on` where they are vertices; None otherwise."""
     return landmarks if landmarks is not None and landmarks.ndim == 1 else None
-
-
-def tight_box(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4"]:
-    """x0 y0 x1 y1 of the finite points; NaN where there are none."""
-    finite = points[np.isfinite(points).all(-1)]
-    if not len(finite):
-        return np.full(4, np.nan)
-    return np.concatenate([finite.min(0), finite.max(0)])

@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from facelift.boxes import tight_box
 from facelift.datasets.readers.cameras import Camera
-from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, points_on, tight_box, vertex_indices
+from facelift.datasets.readers.meshes import Mesh, MeshSample, loaded, points_on, vertex_indices
 from facelift.datasets.readers.official_layout import (
     number_rows,
     require_file,

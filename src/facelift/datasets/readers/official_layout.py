@@ -1,10 +1,18 @@
 """Files and folders that a data set must have, and the tables of numbers in its text files."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+
+def inner_folder(root: Path, name: str) -> Path:
+    """The folder `name` of a release in `root`, or `root` itself, where somebody unpacked it without."""
+    inner = Path(root) / name
+    return inner if inner.is_dir() else Path(root)
 
 
 def require_folder(path: Path, what: str) -> Path:
@@ -40,6 +48,14 @@ def require_rotation(
     if not np.allclose(R @ R.T, np.eye(3), atol=tolerance) or np.linalg.det(R) < 0:
         raise ValueError(f"{path}: expected a rotation in {what}, found {R.tolist()}")
     return R
+
+
+def read_json(path: Path, what: str) -> Any:
+    """What a .json file holds. Raises FileNotFoundError that says `what` was expected, ValueError for other text."""
+    try:
+        return json.loads(require_file(path, what).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found: {error}") from None
 
 
 def number_rows(path: Path, widths: list[int], what: str) -> list[Float[np.ndarray, "k"]]:

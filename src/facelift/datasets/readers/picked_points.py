@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float
 
+from facelift.datasets.readers.official_layout import require_file
+
 
 def read_picked_points(path: Path) -> dict[str, Float[np.ndarray, "3"]]:
     """The active points by name, in the file's order and the scan's frame. Names that occur twice get a suffix.
@@ -14,9 +16,7 @@ def read_picked_points(path: Path) -> dict[str, Float[np.ndarray, "3"]]:
     `<PickedPoints> <point name="0" active="1" x=".." y=".." z=".."/> ...`, attributes in any order. Raises
     FileNotFoundError, or ValueError for a file that is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a .pp file of picked points, found nothing under this name")
+    path = require_file(Path(path), "a .pp file of picked points")
     text = path.read_text(encoding="utf-8", errors="replace")
     if "<!ENTITY" in text:
         raise ValueError(f"{path}: expected picked points, found XML that defines entities")

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from facelift.datasets.readers.official_layout import require_file
+
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """The picture, RGB. Raises FileNotFoundError, or ValueError for a file that does not decode."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a picture, found nothing under this name")
+    require_file(path, "a picture")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ValueError(f"{path}: expected a picture, found {path.stat().st_size} bytes that do not decode")

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from facelift.datasets.readers.official_layout import require_file
+
 
 def read_pts(path: Path) -> Float[np.ndarray, "n 2"]:
     """The points in px with centres at integer + 0.5: the file counts pixels from 1, so its values - 0.5.
@@ -19,9 +21,7 @@ def read_pts_values(path: Path) -> Float[np.ndarray, "n 2"]:
 
     `version: 1`, `n_points: N`, `{`, N lines `x y`, `}`. Raises FileNotFoundError, or ValueError for anything else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a .pts file, found nothing under this name")
+    path = require_file(Path(path), "a .pts file")
     text = path.read_text(errors="replace")
     head, opened, rest = text.partition("{")
     body, closed, _ = rest.partition("}")

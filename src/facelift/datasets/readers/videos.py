@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from facelift.datasets.readers.official_layout import require_file
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -69,8 +71,7 @@ def _skip(capture: cv2.VideoCapture, path: Path, count: int) -> None:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a video file, found nothing under this name")
+    require_file(path, "a video file")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         size = path.stat().st_size

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facelift.datasets.readers.meshes import tight_box
+from facelift.boxes import tight_box
 from facelift.datasets.readers.official_layout import require_folder
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.readers.pts import read_pts, require_count

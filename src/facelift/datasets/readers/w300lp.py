@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from facelift.boxes import tight_box
 from facelift.datasets.readers.mat_files import read_mat
-from facelift.datasets.readers.meshes import tight_box
-from facelift.datasets.readers.official_layout import require_files, require_folder
+from facelift.datasets.readers.official_layout import inner_folder, require_files, require_folder
 from facelift.datasets.readers.picture_files import picture_reader
 from facelift.datasets.sample import UNKNOWN, FaceSample
 from facelift.geometry.euler import AFLW2000, rotation_from_euler
@@ -43,8 +43,7 @@ class W300LP:
         unknown = [source for source in sources if source not in SOURCES]
         if unknown or not sources:
             raise ValueError(f"sources of 300W-LP: expected some of {SOURCES}, found {sources}")
-        inner = Path(root) / "300W_LP"
-        root = require_folder(inner if inner.is_dir() else Path(root), "the folder 300W_LP")
+        root = require_folder(inner_folder(root, "300W_LP"), "the folder 300W_LP")
         self.name = "300w_lp"
         folders = [root / f"{source}{ending}" for source in sources for ending in ("", "_Flip")[: 1 + flips]]
         for folder in folders:

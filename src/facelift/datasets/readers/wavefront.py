@@ -6,6 +6,7 @@ import numpy as np
 
 from facelift.atomic import written_whole
 from facelift.datasets.readers.meshes import Mesh
+from facelift.datasets.readers.official_layout import require_file
 
 IGNORED = frozenset(("vt", "vn", "vp", "o", "g", "s", "l", "p", "usemtl", "mtllib"))
 """Statements that say nothing about positions and faces."""
@@ -18,9 +19,7 @@ def read_obj(path: Path, *, unit: str = "mm") -> Mesh:
     from 1 or negative from the last vertex back; polygons become fans about their first corner. Faces are None where
     there are none. Raises FileNotFoundError, or ValueError with the line for anything else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a Wavefront .obj file, found nothing under this name")
+    path = require_file(Path(path), "a Wavefront .obj file")
     vertices: list[list[float]] = []
     faces: list[list[int]] = []
     with path.open(encoding="utf-8", errors="replace") as stream:

@@ -101,6 +101,16 @@ def corrected_points(
     return predicted - size[:, None, None] * steps
 
 
+def px_per_unit(
+    points_2d: Float[np.ndarray, "m n 2"], points_3d: Float[np.ndarray, "m n 3"], rotation: Float[np.ndarray, "m 3 3"]
+) -> Float[np.ndarray, "m"]:
+    """Scale of the weak perspective from each face's 3D points, turned by its rotation, to its 2D points."""
+    turned = (points_3d @ np.swapaxes(rotation, -1, -2))[..., :2]
+    turned = turned - turned.mean(1, keepdims=True)
+    points = points_2d - points_2d.mean(1, keepdims=True)
+    return (points * turned).sum((1, 2)) / (turned**2).sum((1, 2))
+
+
 def identity_halves(identities: Sequence[str]) -> Bool[np.ndarray, "m"]:
     """Half of each face: every other person in alphabetical order, all faces of one person in the same half."""
     _, index = np.unique(np.asarray(identities), return_inverse=True)

@@ -13,8 +13,6 @@ from facelift.geometry import procrustes
 
 Alignment = Literal["none", "rigid", "similarity"]
 """What may be taken out of a prediction before it is measured: nothing; rotation and translation; scale too."""
-OUTER_EYE_CORNERS = {"wflw98": (60, 72), "ibug68": (36, 45)}
-"""Landmarks whose distance is the inter-ocular one, by scheme."""
 
 
 def landmark_distances(
@@ -57,11 +55,6 @@ def landmark_error(
     return mean_of_finite(distances, axis=1)
 
 
-def error_per_landmark(distances: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "n"]:
-    """Mean of `landmark_distances` over the faces that score each landmark; NaN where none does."""
-    return mean_of_finite(distances, axis=0)
-
-
 def nme_3d(
     prediction: Float[np.ndarray, "b n 3"],
     target: Float[np.ndarray, "b n 3"],
@@ -71,32 +64,12 @@ def nme_3d(
 ) -> Float[np.ndarray, "b"]:
     """1/n sum |T(p_l) - t_l| / scale per face, a fraction.
 
-    `scale`: `interocular_3d` or `box_size` of the labels. Raises ValueError for a scale that is not positive; a face
+    `scale`: a length of the labels of `metrics.normalisers`. Raises ValueError for a scale that is not positive; a face
     with a NaN scale, whose normaliser has no label, scores NaN.
     """
     if (np.asarray(scale) <= 0).any():
         raise ValueError(f"nme_3d: expected positive scales, found {np.nanmin(scale)}")
     return landmark_error(prediction, target, alignment=alignment) / scale
-
-
-def interocular_3d(target: Float[np.ndarray, "b n 3"], scheme: str) -> Float[np.ndarray, "b"]:
-    """3D distance of the outer eye corners: 60-72 of wflw98, 36-45 of ibug68. ValueError for another scheme."""
-    if scheme not in OUTER_EYE_CORNERS:
-        raise ValueError(f"interocular_3d: expected a scheme of {sorted(OUTER_EYE_CORNERS)}, found {scheme!r}")
-    first, second = OUTER_EYE_CORNERS[scheme]
-    return np.linalg.norm(target[:, first] - target[:, second], axis=-1)
-
-
-def box_size(target: Float[np.ndarray, "b n d"]) -> Float[np.ndarray, "b"]:
-    """sqrt(w h) of the labels' box in x and y, the picture's axes, as AFLW2000-3D's; z does not count.
-
-    NaN for a face without labels.
-    """
-    plane = np.asarray(target, float)[..., :2]
-    known = np.isfinite(target).all(-1)
-    high = np.where(known[..., None], plane, -np.inf).max(1)
-    low = np.where(known[..., None], plane, np.inf).min(1)
-    return np.where(known.any(1), np.sqrt(np.prod(np.maximum(high - low, 0), axis=-1)), np.nan)
 
 
 def mean_of_finite(values: Float[np.ndarray, "b n"], *, axis: int) -> Float[np.ndarray, "k"]:

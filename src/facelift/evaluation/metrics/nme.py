@@ -3,13 +3,12 @@
 Throughout: an error is NaN where the truth has no label, and infinite in a face that the system did not find.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int
 
-from facelift.datasets.sample import VISIBLE
 from facelift.landmarks import SCHEMES
 
 YAW_EDGES = (0.0, 30.0, 60.0, 90.0)
@@ -80,11 +79,6 @@ def point_errors(
     return np.where(labelled, errors, np.nan)
 
 
-def visible_mask(state: Int8[np.ndarray, "m n"]) -> Bool[np.ndarray, "m n"]:
-    """Points labelled as seen (`facelift.datasets.sample`)."""
-    return state == VISIBLE
-
-
 def landmark_mask(scheme: str, which: str) -> Bool[np.ndarray, "n"]:
     """Landmarks named `which`: "all", a region of the scheme, or "inner51" (ibug68 without the jaw, 17-67).
 
@@ -134,16 +128,6 @@ def mean_error(per_face: Float[np.ndarray, "m"], *, failure: float = 1.0) -> Mea
         not_found=int((~found).sum()),
         unlabelled=len(per_face) - len(values),
     )
-
-
-def by_category(
-    per_face: Float[np.ndarray, "m"], labels: Sequence[str], *, failure: float = 1.0
-) -> dict[str, MeanError]:
-    """`mean_error` of the faces of each label, in alphabetical order. Raises ValueError unless there is one a face."""
-    if len(labels) != len(per_face):
-        raise ValueError(f"categories: expected a label for each of {len(per_face)} faces, found {len(labels)}")
-    names = np.asarray(labels)
-    return {str(name): mean_error(per_face[names == name], failure=failure) for name in np.unique(names)}
 
 
 def by_yaw(

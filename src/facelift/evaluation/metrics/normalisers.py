@@ -14,15 +14,6 @@ PUPILS = {
 """Landmarks whose mean is a pupil, left and right in a frontal picture."""
 
 
-def points_box(points: Float[np.ndarray, "m n 2"]) -> Float[np.ndarray, "m 4"]:
-    """Tight box of each face's points, x0 y0 x1 y1; NaN points do not count, a face without any gets NaN."""
-    points = np.asarray(points, float)
-    labelled = np.isfinite(points).all(-1, keepdims=True)
-    low = np.where(labelled, points, np.inf).min(1, initial=np.inf)
-    high = np.where(labelled, points, -np.inf).max(1, initial=-np.inf)
-    return np.where(labelled.any(1), np.concatenate([low, high], axis=-1), np.nan)
-
-
 def box_size(boxes: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "m"]:
     """sqrt(w h) of boxes x0 y0 x1 y1 (Zhu et al. 2016, AFLW2000-3D; z of Ferman et al. 2024, Eq. 5).
 

@@ -1,7 +1,5 @@
 """Errors of head pose: Euler angles as the papers' tables have them, and two distances between rotations."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -9,21 +7,6 @@ from facelift.geometry import AFLW2000, EulerConvention, euler_deg, geodesic_dis
 
 LARGEST_DEG = 99.0
 """AFLW2000-3D's pose tables leave out faces with an angle beyond it: 31 of 2000 (Ruiz et al. 2018, Hopenet)."""
-
-
-@dataclass(frozen=True)
-class PoseError:
-    """Mean absolute errors in degrees over the faces found; NaN if there is none."""
-
-    pitch: float
-    yaw: float
-    roll: float
-    mean: float
-    """Of the three."""
-    faces: int
-    """Faces of the set, found or not."""
-    not_found: int
-    """Those of them without a prediction: in none of the means."""
 
 
 def wrapped_deg(angle_deg: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
@@ -61,28 +44,6 @@ def euler_errors(
 ) -> Float[np.ndarray, "m 3"]:
     """|wrap(a - b)| of (pitch, yaw, roll) in one convention, degrees in [0, 180]; NaN in faces not found."""
     return np.abs(wrapped_deg(np.asarray(predicted_deg, float) - true_deg))
-
-
-def euler_mae(
-    predicted_deg: Float[np.ndarray, "m 3"],
-    true_deg: Float[np.ndarray, "m 3"],
-    *,
-    full: bool = False,
-) -> PoseError:
-    """Mean absolute error of each Euler angle, over the faces `within_99` or the `full` set.
-
-    The usual numbers need AFLW2000's convention on both sides (`euler_near`, or `convert_euler` of what a system
-    prints). NaN predictions are faces not found. Raises ValueError where the truth is NaN.
-    """
-    if not np.isfinite(true_deg).all():
-        raise ValueError(f"face {np.argwhere(~np.isfinite(true_deg))[0, 0]}: expected true angles, found NaN")
-    kept = np.ones(len(true_deg), bool) if full else within_99(true_deg)
-    errors = euler_errors(predicted_deg, true_deg)[kept]
-    found = np.isfinite(errors).all(-1)
-    pitch, yaw, roll = errors[found].mean(0) if found.any() else np.full(3, np.nan)
-    return PoseError(
-        float(pitch), float(yaw), float(roll), float((pitch + yaw + roll) / 3), len(errors), int((~found).sum())
-    )
 
 
 def geodesic_deg(predicted: Float[np.ndarray, "*b 3 3"], truth: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b"]:

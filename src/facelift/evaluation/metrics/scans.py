@@ -6,14 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from facelift.datasets.readers.florence import CROP_MM
 from facelift.evaluation.metrics.icp import compose, icp, plane_step
 from facelift.evaluation.metrics.surface_distance import Surface
 from facelift.geometry import Similarity, procrustes
 from facelift.morphable.head import vertex_normals
-
-FLORENCE_CROP_MM = 95.0
-NOW_LANDMARKS = ("outer eye", "inner eye", "inner eye", "outer eye", "nose bottom", "mouth corner", "mouth corner")
-"""NoW's seven points in their order, from the subject's right to the left: iBUG-68's 36, 39, 42, 45, 33, 48, 54."""
 
 
 def within(points: Float[np.ndarray, "n 3"], centre: Float[np.ndarray, "3"], radius: float) -> Bool[np.ndarray, "n"]:
@@ -29,7 +26,7 @@ def florence_rmse(
     nose_tip: Float[np.ndarray, "3"],
     with_scale: bool,
     start: Similarity | None = None,
-    crop_mm: float = FLORENCE_CROP_MM,
+    crop_mm: float = CROP_MM,
 ) -> float:
     """sqrt(mean_i (n_i . (T p_i - q_i))^2) in mm: point-to-plane RMSE after point-to-plane ICP, Florence/MICC.
 

@@ -38,7 +38,7 @@ def grouped_bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> str:
     return _svg(figure)
 
 
-def reliability(expected: Float[np.ndarray, "q"], observed: Mapping[str, Float[np.ndarray, "q"]]) -> str:
+def reliability_plot(expected: Float[np.ndarray, "q"], observed: Mapping[str, Float[np.ndarray, "q"]]) -> str:
     """Share of points inside the ellipse that should hold `expected` of them (fractions), one line a system."""
     figure, axes = _figure()
     axes.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=1)

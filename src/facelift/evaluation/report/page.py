@@ -18,11 +18,11 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 96rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td small { color: #777; }
-tr.published td { color: #777; font-style: italic; }
+tr.published td { color: #777; font-style: italic; } tr.published td:first-child small { display: block; }
 ul { color: #555; } .figures, .faces { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; } .figures figure { flex: 1 1 26rem; } .figures svg { width: 100%; height: auto; }
+figure { margin: 0; } .figures figure { flex: 1 1 26rem; max-width: 31rem; } .figures svg { width: 100%; height: auto; }
 .faces figure { width: 10.5rem; } .faces img { width: 100%; display: block; }
 figcaption { color: #555; font-size: .85rem; overflow-wrap: anywhere; }
 """
@@ -69,7 +69,7 @@ class Report:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("system", *table.columns))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("system", *table.columns, "N"))
     rows = "".join(_row(table, row) for row in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return f"<h2>{html.escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table><ul>{notes}</ul>"
@@ -79,7 +79,7 @@ def _row(table: Table, row: Row) -> str:
     published = row.source != "measured"
     name = html.escape(row.system) + (f" <small>published: {html.escape(row.source)}</small>" if published else "")
     cells = "".join(f"<td>{_cell(table, row, column)}</td>" for column in table.columns)
-    return f"<tr{' class=published' if published else ''}><td>{name}</td>{cells}</tr>"
+    return f"<tr{' class=published' if published else ''}><td>{name}</td>{cells}<td>{row.over}</td></tr>"
 
 
 def _cell(table: Table, row: Row, column: str) -> str:

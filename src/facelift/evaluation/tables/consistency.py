@@ -12,7 +12,8 @@ from facelift.evaluation.metrics.bootstrap import bootstrap_mean
 from facelift.evaluation.metrics.consistency import Consistency, multi_view_consistency
 from facelift.evaluation.metrics.landmarks_3d import mean_of_finite
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables.meshes import SCHEME, MeshEntry, coverage
+from facelift.evaluation.tables.entries import coverage
+from facelift.evaluation.tables.meshes import SCHEME, MeshEntry
 from facelift.evaluation.tables.table import Measured, Row, Table, measured
 from facelift.landmarks import SCHEMES
 

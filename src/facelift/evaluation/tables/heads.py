@@ -1,6 +1,5 @@
 """DAD-3DHeads' table of whole heads: Chamfer distance and Z5, as released and corrected."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from facelift.archives import read_npz
 from facelift.commands.report import progress
-from facelift.datasets.benchmarks import FacesOfMeshes
 from facelift.datasets.readers.dad3dheads import VERTICES
 from facelift.datasets.readers.meshes import MeshSample, points_on
 from facelift.evaluation.metrics.bootstrap import bootstrap_mean
 from facelift.evaluation.metrics.heads import DAD_SEVEN, dad_chamfer, z_accuracy
-from facelift.evaluation.tables.meshes import Labels, MeshEntry, coverage
+from facelift.evaluation.tables.entries import coverage
+from facelift.evaluation.tables.mesh_set import MeshSet
+from facelift.evaluation.tables.meshes import MeshEntry
 from facelift.evaluation.tables.table import Measured, Row, Table, measured
 
 CHAMFER, Z5 = ("Chamfer, released", "Chamfer, corrected"), ("Z5, released", "Z5, corrected")
@@ -38,13 +39,7 @@ def read_subsets(path: Path) -> FlameSubsets:
     Raises FileNotFoundError, or ValueError that names the file for anything else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected an .npz of FLAME's vertex subsets, found no file")
-    try:
-        with np.load(path) as file:
-            held = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, TypeError) as error:  # the last: one array, no archive
-        raise ValueError(f"{path}: expected an .npz of FLAME's vertex subsets, found {error}") from error
+    held = read_npz(path, "an .npz of FLAME's vertex subsets")
     if not held or not held.keys() <= {"face", "head", "seven"}:
         raise ValueError(f"{path}: expected arrays among face, head, seven, found {', '.join(held) or 'none'}")
     for key, value in held.items():
@@ -65,9 +60,7 @@ def _check_subset(path: Path, key: str, value: np.ndarray) -> None:
         raise ValueError(f"{path}: expected vertices 0..{VERTICES - 1} in {key}, found {value.min()}..{value.max()}")
 
 
-def head_table(
-    entries: Sequence[MeshEntry], labels: Labels, faces: FacesOfMeshes, subsets: FlameSubsets
-) -> Table | None:
+def head_table(meshes: MeshSet, entries: Sequence[MeshEntry], subsets: FlameSubsets) -> Table | None:
     """Chamfer and Z5 of the systems whose predictions hold `vertices`; None where none does.
 
     Raises ValueError for vertices without `points_3d`, which heads are aligned by.
@@ -78,10 +71,10 @@ def head_table(
     for entry in scored:
         if entry.predictions.points_3d is None:
             raise ValueError(f"{entry.system}: expected points_3d beside vertices, to align heads by, found none")
-    values = {entry.system: np.full((len(faces), 4), np.nan) for entry in scored}
-    for index in range(len(faces)):
-        progress(f"heads: {index + 1}/{len(faces)}")
-        sample = faces.meshes[index]
+    values = {entry.system: np.full((len(meshes), 4), np.nan) for entry in scored}
+    for index in range(len(meshes)):
+        progress(f"heads: {index + 1}/{len(meshes)}")
+        sample = meshes.faces.meshes[index]
         for entry in scored:
             if entry.predictions.found[index]:
                 values[entry.system][index] = [
@@ -89,7 +82,7 @@ def head_table(
                     *_z5s(entry, sample, index, subsets),
                 ]
     progress("")
-    rows = tuple(_row(entry, values[entry.system], labels) for entry in scored)
+    rows = tuple(_row(entry, values[entry.system], meshes) for entry in scored)
     notes = (*_choices(subsets), *_skipped(scored), *(coverage(e.system, e.predictions, e.absent) for e in scored))
     return Table("Whole heads (DAD-3DHeads)", (*CHAMFER, *Z5, "not found"), rows, notes, digits=3)
 
@@ -122,9 +115,9 @@ def _z5s(entry: MeshEntry, sample: MeshSample, index: int, subsets: FlameSubsets
     return [z_accuracy(prediction, target, variant="released"), z_accuracy(prediction, target, variant="corrected")]
 
 
-def _row(entry: MeshEntry, values: np.ndarray, labels: Labels) -> Row:
+def _row(entry: MeshEntry, values: np.ndarray, meshes: MeshSet) -> Row:
     cells: dict[str, Measured | float] = {
-        column: measured(bootstrap_mean(values[:, i], groups=labels.identity))
+        column: measured(bootstrap_mean(values[:, i], groups=meshes.identity))
         for i, column in enumerate((*CHAMFER, *Z5))
         if column in CHAMFER or _has_z5(entry)
     }

@@ -5,57 +5,47 @@ Faces are read one at a time, twice, so that sets larger than the memory can be 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
-from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
-from facelift.datasets.readers.meshes import tight_box
-from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean
+from facelift.boxes import tight_box
 from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.metrics.nmlc import Aligned, MeshFace, Nmlc, nmlc
 from facelift.evaluation.metrics.normalisers import box_size
 from facelift.evaluation.metrics.pose import frobenius, geodesic_deg
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables import published
-from facelift.evaluation.tables.table import Measured, Row, Table, measured
+from facelift.evaluation.tables import cells, published
+from facelift.evaluation.tables.comparison import chosen, comparison_table
+from facelift.evaluation.tables.entries import coverage, finite, place
+from facelift.evaluation.tables.mesh_set import MeshSet
+from facelift.evaluation.tables.table import Row, Table
 from facelift.landmarks import SCHEMES
 
 SCHEME = "ibug68"
 """Of the papers' tables: their "full" columns are means over its 68 landmarks."""
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """What stays in memory of each face: no vertices."""
-
-    name: np.ndarray
-    identity: np.ndarray
-    attributes: dict[str, np.ndarray]
-    rotation: Float[np.ndarray, "m 3 3"] | None
+REGIONS = SCHEMES[SCHEME].regions
+POSE_FAILURE = {"geodesic, degrees": 90.0, "||I - R R^T||": 2.0}
+"""The columns of the table of pose, and what a face not found scores where it counts: a quarter turn."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
     """Predictions beside the vertices of each face, read anew at every pass."""
 
-    faces: FacesOfMeshes
+    meshes: MeshSet
     predictions: Predictions
     in_3d: bool
 
     def __iter__(self) -> Iterator[MeshFace]:
-        for index in range(len(self.faces)):
-            sample = self.faces[index]
-            found = self.predictions.found[index]
+        for index in range(len(self.meshes)):
             if self.in_3d:
-                assert self.predictions.points_3d is not None and sample.points_3d is not None
-                vertices, points = sample.points_3d, self.predictions.points_3d[index]
-                scale = float(np.sqrt(np.prod(np.ptp(vertices[:, :2], axis=0))))
+                assert self.predictions.points_3d is not None
+                vertices, points = self.meshes.vertices_3d(index), self.predictions.points_3d[index]
             else:
-                vertices, points = sample.points, self.predictions.points_2d[index]
-                scale = float(box_size(tight_box(vertices)[None])[0])
-            yield MeshFace(points if found else np.full_like(points, np.nan), vertices, scale)
+                vertices, points = self.meshes.vertices_2d(index), self.predictions.points_2d[index]
+            scale = float(box_size(tight_box(vertices[None]))[0])
+            yield MeshFace(points if self.predictions.found[index] else np.full_like(points, np.nan), vertices, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,163 +57,127 @@ class MeshEntry:
     absent: int
     nmlc: Nmlc
     nmlc_3d: Nmlc | None
-
-
-@dataclass(frozen=True, eq=False)
-class MeshTables:
-    """All tables of some systems on one benchmark with meshes."""
-
-    benchmark: Benchmark
-    labels: Labels
-    entries: Sequence[MeshEntry]
-
-    def tables(self) -> list[Table]:
-        """Those that labels and predictions have the data for."""
-        tables = [self.regions, *(self.categories(key) for key in self._category_keys)]
-        tables += [table for table in (self.regions_3d, self.pose) if table.rows]
-        return [*tables, self.vertices]
-
-    @cached_property
-    def regions(self) -> Table:
-        """NMLC by region."""
-        regions = SCHEMES[SCHEME].regions
-        rows = [self._regions(entry.system, entry.nmlc, entry.predictions) for entry in self.entries]
-        notes = (
-            "The vertex of each landmark minimises the mean error over the whole set (Ferman et al. 2024, Eq. 5, 6).",
-            "Error divided by sqrt(w h) of the box of the projected vertices; means over the faces found.",
-            *(coverage(entry.system, entry.predictions, entry.absent) for entry in self.entries),
-        )
-        known = published.nmlc_rows(self.benchmark.name)
-        return Table(f"NMLC, % ({self.benchmark.name})", ("full", *regions, "not found"), (*rows, *known), notes)
-
-    def categories(self, key: str) -> Table:
-        """NMLC by the values of an attribute, by the vertices of the whole set."""
-        labels = self.labels.attributes[key]
-        values = [value for value in dict.fromkeys(sorted(labels.tolist())) if value]
-        rows = []
-        for entry in self.entries:
-            per_face = entry.nmlc.per_face
-            cells = {value: self._mean(np.where(labels == value, per_face, np.nan)) for value in values}
-            rows.append(Row(entry.system, cells))
-        return Table(f"NMLC by {key}, %", tuple(values), tuple(rows))
-
-    @cached_property
-    def regions_3d(self) -> Table:
-        """NMLC of 3D points, aligned by the vertices that NMLC in the picture has chosen."""
-        rows = [
-            self._regions(entry.system, entry.nmlc_3d, entry.predictions)
-            for entry in self.entries
-            if entry.nmlc_3d is not None
-        ]
-        notes = (
-            "Each prediction aligned by a similarity to the vertices chosen in 2D; then they are chosen anew in 3D.",
-            "Error divided by sqrt(w h) of the mesh's box in its own x and y.",
-        )
-        columns = ("full", *SCHEMES[SCHEME].regions, "not found")
-        return Table("NMLC in 3D, %", columns, tuple(rows), notes)
-
-    @cached_property
-    def pose(self) -> Table:
-        """Distances between predicted and true rotations."""
-        rows = []
-        for entry in self.entries:
-            if entry.predictions.rotation is None or self.labels.rotation is None:
-                continue
-            known = entry.predictions.found & np.isfinite(self.labels.rotation).all((1, 2))
-            predicted = np.where(known[:, None, None], entry.predictions.rotation, np.nan)
-            cells = {
-                "geodesic, degrees": self._mean(geodesic_deg(predicted, self.labels.rotation) / 100),
-                "||I - R R^T||": self._mean(frobenius(predicted, self.labels.rotation) / 100),
-            }
-            rows.append(Row(entry.system, cells))
-        return Table("Pose", ("geodesic, degrees", "||I - R R^T||"), tuple(rows), digits=3)
-
-    @cached_property
-    def vertices(self) -> Table:
-        """The chosen vertices, to be frozen and applied to another split."""
-        columns = tuple(str(index) for index in range(SCHEMES[SCHEME].size))
-        rows = tuple(
-            Row(entry.system, {str(i): int(v) for i, v in enumerate(entry.nmlc.indices)}) for entry in self.entries
-        )
-        return Table("Chosen vertex of each landmark", columns, rows)
-
-    def comparison(self, first: str, second: str) -> Table:
-        """Paired difference of NMLC per face, each system by its own vertices."""
-        by_name = {entry.system: entry for entry in self.entries}
-        for name in (first, second):
-            if name not in by_name:
-                raise ValueError(f"compare: expected one of {', '.join(by_name)}, found {name!r}")
-        values = [100 * by_name[name].nmlc.per_face for name in (first, second)]
-        both = np.isfinite(values[0]) & np.isfinite(values[1])
-        a, b = (np.where(both, value, np.nan) for value in values)
-        cells = {"NMLC, %": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
-        return Table(f"{first} - {second}, paired", tuple(cells), (Row(f"{first} - {second}", cells),))
-
-    @cached_property
-    def _category_keys(self) -> list[str]:
-        held = self.labels.attributes
-        return [key for key in self.benchmark.groups if key in held and held[key].dtype.kind == "U"]
-
-    def _regions(self, system: str, found: Nmlc, predictions: Predictions) -> Row:
-        parts = region_nme(found.errors, SCHEMES[SCHEME].regions)
-        cells: dict[str, Measured | float] = {name: self._mean(values) for name, values in parts.items()}
-        return Row(system, cells | {"not found": int((~predictions.found).sum())})
-
-    def _mean(self, values: np.ndarray) -> Measured:
-        finite = np.where(np.isfinite(values), 100 * values, np.nan)
-        return measured(bootstrap_mean(finite, groups=self.labels.identity))
-
-
-def mesh_labels(benchmark: Benchmark, faces: FacesOfMeshes) -> Labels:
-    """One pass over the set for what is small. Raises what its reader raises."""
-    names, identities, rotations = [], [], []
-    columns: dict[str, list[str]] = {}
-    for index in range(len(faces)):
-        sample = faces[index]
-        names.append(sample.name)
-        identities.append(sample.identity or sample.name)
-        rotations.append(np.full((3, 3), np.nan) if sample.rotation is None else sample.rotation)
-        for key in benchmark.groups:
-            columns.setdefault(key, []).append(str(sample.attributes.get(key, "")))
-    attributes = {key: np.array(values, str) for key, values in columns.items() if any(values)}
-    rotation = np.stack(rotations) if benchmark.pose else None
-    return Labels(np.array(names, str), np.array(identities, str), attributes, rotation)
-
-
-def place(system: str, predictions: Predictions, labels: Labels) -> tuple[Predictions, int]:
-    """The predictions in the set's order and in `SCHEME`, and how many faces the file does not name.
-
-    Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
-    """
-    placed, there = predictions.of(labels.name.tolist())
-    if not there.any():
-        raise ValueError(
-            f"{system}: expected faces such as {str(labels.name[0])!r}, "
-            f"found {len(predictions)} others such as {str(next(iter(predictions.name), ''))!r}"
-        )
-    return placed.to(SCHEME), int((~there).sum())
-
-
-def coverage(system: str, placed: Predictions, absent: int) -> str:
-    """The sentence of a table's notes on faces not found."""
-    missing = f", {absent} of them absent from its file" if absent else ""
-    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}."
+    error_3d_mm: Float[np.ndarray, "m"] | None = None
+    """Mean over the landmarks to the vertices of `nmlc_3d`; None where the set's unit is not mm."""
+    frozen: bool = False
+    """Whether the vertices were chosen on another split."""
 
 
 def build_mesh_entry(
-    system: str,
-    predictions: Predictions,
-    labels: Labels,
-    faces: FacesOfMeshes,
-    indices: np.ndarray | None = None,
+    system: str, predictions: Predictions, meshes: MeshSet, indices: np.ndarray | None = None
 ) -> MeshEntry:
     """Orders, converts and scores predictions; `indices` are vertices frozen from another split.
 
     Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
     """
-    placed, absent = place(system, predictions, labels)
-    found = nmlc(_Pairs(faces, placed, in_3d=False), indices=indices)
-    in_3d = None
-    if placed.points_3d is not None and (found.indices >= 0).all():
-        in_3d = nmlc(Aligned(_Pairs(faces, placed, in_3d=True), found.indices, with_scale=True))
-    return MeshEntry(system, placed, absent, found, in_3d)
+    placed, absent = place_meshes(system, predictions, meshes)
+    found = nmlc(_Pairs(meshes, placed, in_3d=False), indices=indices)
+    frozen = indices is not None
+    if placed.points_3d is None or (found.indices < 0).any():
+        return MeshEntry(system, placed, absent, found, None, frozen=frozen)
+    pairs = _Pairs(meshes, placed, in_3d=True)
+    in_3d = nmlc(Aligned(pairs, found.indices, with_scale=True))
+    mm = in_3d.per_face * np.array([pair.scale for pair in pairs]) if meshes.unit == "mm" else None
+    return MeshEntry(system, placed, absent, found, in_3d, mm, frozen)
+
+
+def place_meshes(system: str, predictions: Predictions, meshes: MeshSet) -> tuple[Predictions, int]:
+    """The predictions in the set's order and in `SCHEME`, and how many faces the file does not name.
+
+    Raises ValueError for a file without a face of the set, or a scheme that does not determine `SCHEME`.
+    """
+    placed, absent = place(system, predictions, meshes.name.tolist(), meshes.benchmark.name)
+    return placed.to(SCHEME), absent
+
+
+def mesh_tables(meshes: MeshSet, entries: Sequence[MeshEntry]) -> list[Table]:
+    """Those that labels and predictions have the data for."""
+    optional = [table for table in (nmlc_3d_table(meshes, entries), pose_table(meshes, entries)) if table.rows]
+    return [nmlc_table(meshes, entries), *category_tables(meshes, entries), *optional, vertex_table(entries)]
+
+
+def mesh_comparison(meshes: MeshSet, entries: Sequence[MeshEntry], names: tuple[str, str]) -> Table:
+    """Paired difference of NMLC per face, each system by its own vertices."""
+    a, b = chosen(entries, names)
+    found = cells.difference(100 * a.nmlc.per_face, 100 * b.nmlc.per_face, meshes.identity)
+    return comparison_table(names, {"NMLC, %": found})
+
+
+def nmlc_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
+    """NMLC by region."""
+    rows = tuple(row for entry in entries for row in _regions(entry, entry.nmlc, meshes))
+    frozen = any(entry.frozen for entry in entries)
+    notes = (
+        "The vertices of the landmarks were chosen on another split (--vertices)."
+        if frozen
+        else "The vertex of each landmark minimises the mean error over the whole set (Ferman et al. 2024, Eq. 5, 6).",
+        *([f"Meshes upsampled {len(meshes.edges)} times before (--upsample)."] if meshes.edges else []),
+        "Error divided by sqrt(w h) of the box of the projected vertices; means over the faces found.",
+        f"{cells.FAILED}: over all faces, one not found scores 100 %; it chooses no vertex.",
+        *(coverage(entry.system, entry.predictions, entry.absent) for entry in entries),
+    )
+    name = meshes.benchmark.name
+    return Table(f"NMLC, % ({name})", ("full", *REGIONS, "not found"), rows + published.nmlc_rows(name), notes)
+
+
+def category_tables(meshes: MeshSet, entries: Sequence[MeshEntry]) -> list[Table]:
+    """NMLC by the values of each attribute, by the vertices of the whole set."""
+    keys = [key for key in meshes.benchmark.groups if key in meshes.attributes]
+    return [_category_table(meshes, entries, key) for key in keys]
+
+
+def _category_table(meshes: MeshSet, entries: Sequence[MeshEntry], key: str) -> Table:
+    labels = meshes.attributes[key]
+    values = [value for value in dict.fromkeys(sorted(labels.tolist())) if value]
+    rows: list[Row] = []
+    for entry in entries:
+        errors = {value: 100 * np.where(labels == value, entry.nmlc.per_face, np.nan) for value in values}
+        rows += cells.both_ways(entry.system, errors, meshes.identity, failure=100.0)
+    known = published.nmlc_rows(meshes.benchmark.name, key)
+    return Table(f"NMLC by {key}, %", tuple(values), (*rows, *known))
+
+
+def nmlc_3d_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
+    """NMLC of 3D points, aligned by the vertices that NMLC in the picture has chosen."""
+    rows: list[Row] = []
+    for entry in entries:
+        if entry.nmlc_3d is None:
+            continue
+        first, *failed = _regions(entry, entry.nmlc_3d, meshes)
+        mm = {} if entry.error_3d_mm is None else {"full, mm": cells.mean(entry.error_3d_mm, meshes.identity)}
+        rows += [Row(first.system, {**first.cells, **mm}), *failed]
+    columns = ("full", *REGIONS, *(["full, mm"] if meshes.unit == "mm" else []), "not found")
+    notes = (
+        "Each prediction aligned by a similarity to the vertices chosen in 2D; then they are chosen anew in 3D.",
+        "Error divided by sqrt(w h) of the mesh's box in its own x and y.",
+    )
+    return Table("NMLC in 3D, %", columns, tuple(rows), notes)
+
+
+def pose_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
+    """Distances between predicted and true rotations."""
+    rows: list[Row] = []
+    for entry in entries:
+        if entry.predictions.rotation is None or meshes.rotation is None:
+            continue
+        found = entry.predictions.found
+        predicted = np.where(found[:, None, None], entry.predictions.rotation, np.nan)
+        distances = (geodesic_deg(predicted, meshes.rotation), frobenius(predicted, meshes.rotation))
+        lost = finite(meshes.rotation) & ~found
+        errors = {n: np.where(lost, np.inf, values) for n, values in zip(POSE_FAILURE, distances, strict=True)}
+        rows += cells.both_ways(entry.system, errors, meshes.identity, failure=POSE_FAILURE)
+    notes = (f"{cells.FAILED}: over all faces, one not found scores a quarter turn.",)
+    return Table("Pose", tuple(POSE_FAILURE), tuple(rows), notes, digits=3)
+
+
+def vertex_table(entries: Sequence[MeshEntry]) -> Table:
+    """The chosen vertices, to be frozen and applied to another split."""
+    columns = tuple(str(index) for index in range(SCHEMES[SCHEME].size))
+    rows = tuple(Row(e.system, {str(i): int(v) for i, v in enumerate(e.nmlc.indices)}) for e in entries)
+    return Table("Chosen vertex of each landmark", columns, rows)
+
+
+def _regions(entry: MeshEntry, found: Nmlc, meshes: MeshSet) -> list[Row]:
+    errors = {name: 100 * part for name, part in region_nme(found.errors, REGIONS).items()}
+    first, *failed = cells.both_ways(entry.system, errors, meshes.identity, failure=100.0)
+    return [Row(entry.system, {**first.cells, "not found": int((~entry.predictions.found).sum())}), *failed]

@@ -23,7 +23,11 @@ def _rows(source: str, columns: Sequence[str], table: str) -> tuple[Row, ...]:
 
 NMLC_DAD3DHEADS = _rows(
     FACELIFT,
-    (*REGIONS, "front", "sided", "atypical", "expression", "no expression", "occluded", "not occluded"),
+    (
+        *REGIONS,
+        *("pose front", "pose sided", "pose atypical", "expression true", "expression false"),
+        *("occlusions true", "occlusions false"),
+    ),
     """
     SynergyNet: 2.81 4.17 2.87 1.96 2.19 2.39 2.59 2.91 3.27 2.52 2.99 3.65 2.68
     3DDFA: 3.45 4.79 3.51 2.76 2.78 2.99 3.21 3.48 4.33 2.98 3.73 4.62 3.26
@@ -44,8 +48,9 @@ NMLC_DAD3DHEADS = _rows(
 NMLC_DAD3DHEADS_MORE = _rows(
     FACELIFT,
     (
-        *("high quality", "low quality", "standard light", "other light"),
-        *("female", "male", "undefined", "child", "young", "middle", "senior"),
+        *("quality hq", "quality lq", "standard light true", "standard light false"),
+        *("gender female", "gender male", "gender undefined"),
+        *("age child", "age young", "age middle_aged", "age senior"),
     ),
     """
     SynergyNet: 2.27 3.70 2.55 3.29 2.35 2.78 6.15 2.44 2.74 2.95 2.67
@@ -141,22 +146,23 @@ NME_AFLW21 = _rows(
     """
     M3-LRN: 3.76 3.92 4.48 4.06
     """,
-) + _rows(SYNERGY, YAW[-1:], "3DDFA_V2: 4.43")
-NME_DAD3DHEADS = _rows(
-    FACELIFT,
-    ("all",),
+) + _rows(
+    SYNERGY,
+    YAW[-1:],
     """
-    FAN3D: 3.83
-    SynergyNet: 3.46
-    3DDFA_V2: 3.10
-    DAD-3DNet: 2.71
-    FaceLift: 2.78
+    3DDFA_V2: 4.43
+    M3-LRN, MobileNet: 4.20
+    M3-LRN, ResNet-50: 4.06
+    M3-LRN, ResNeSt-50: 4.07
+    M3-LRN, ResNet-101: 4.38
+    M3-LRN, ResNeSt-101: 4.15
     """,
 )
+FLORENCE = _rows(SYNERGY, ("RMSE",), "M3-LRN: 1.87")
 
 _NME = {"aflw2000": NME_AFLW2000_REANNOTATED, "aflw2000_original": NME_AFLW2000_ORIGINAL, "aflw": NME_AFLW21}
 _POSE = {"aflw2000": POSE_AFLW2000, "aflw2000_original": POSE_AFLW2000, "biwi": POSE_BIWI}
-_NMLC = {"dad3dheads_val": NMLC_DAD3DHEADS, "multiface": NMLC_MULTIFACE}
+_NMLC = {"dad3dheads_val": NMLC_DAD3DHEADS + NMLC_DAD3DHEADS_MORE, "multiface": NMLC_MULTIFACE}
 _SAMPLES = {"aflw2000_sample": "aflw2000", "aflw2000_sample_original": "aflw2000_original"}
 """Samples, and the full set that their published rows are on."""
 
@@ -171,9 +177,19 @@ def pose_rows(benchmark: str) -> tuple[Row, ...]:
     return _of(_POSE, benchmark)
 
 
-def nmlc_rows(benchmark: str) -> tuple[Row, ...]:
-    """Published NMLC of a benchmark."""
-    return _of(_NMLC, benchmark)
+def nmlc_rows(benchmark: str, category: str | None = None) -> tuple[Row, ...]:
+    """Published NMLC of a benchmark by region, or by the values of a category (`dad3dheads.ATTRIBUTES`)."""
+    prefix = "" if category is None else f"{category} "
+    rows = []
+    for row in _NMLC.get(benchmark, ()):
+        cells = {
+            name.removeprefix(prefix): value
+            for name, value in row.cells.items()
+            if (name in REGIONS if category is None else name.startswith(prefix))
+        }
+        if cells:
+            rows.append(replace(row, cells=cells))
+    return tuple(rows)
 
 
 def _of(tables: dict[str, tuple[Row, ...]], benchmark: str) -> tuple[Row, ...]:

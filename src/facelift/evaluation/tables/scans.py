@@ -12,14 +12,18 @@ from jaxtyping import Float
 
 from facelift.commands.report import progress
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
+from facelift.datasets.readers.florence import CROP_MM
 from facelift.datasets.readers.meshes import MeshSample
-from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean, bootstrap_statistic
+from facelift.evaluation.metrics.definition_offset import px_per_unit
 from facelift.evaluation.metrics.heads import DAD_SEVEN
-from facelift.evaluation.metrics.scans import FLORENCE_CROP_MM, ScanErrors, florence_rmse, now_distances, now_summary
+from facelift.evaluation.metrics.scans import ScanErrors, florence_rmse, now_distances, now_summary
 from facelift.evaluation.predictions import Predictions
-from facelift.evaluation.tables.meshes import SCHEME, Labels, coverage, mesh_labels, place
-from facelift.evaluation.tables.points import px_per_unit
-from facelift.evaluation.tables.table import Measured, Row, Table, measured
+from facelift.evaluation.tables import cells, published
+from facelift.evaluation.tables.comparison import chosen, comparison_table
+from facelift.evaluation.tables.entries import coverage
+from facelift.evaluation.tables.mesh_set import MeshSet, gather_meshes
+from facelift.evaluation.tables.meshes import SCHEME, place_meshes
+from facelift.evaluation.tables.table import Measured, Row, Table
 from facelift.geometry import Similarity
 
 NOSE_TIP = 30
@@ -52,17 +56,16 @@ class ScanEntry:
 class ScanTables:
     """All tables of some systems on one benchmark with scans."""
 
-    benchmark: Benchmark
-    labels: Labels
+    meshes: MeshSet
     entries: Sequence[ScanEntry]
     unscored: int
     """Faces whose scan cannot be scored."""
 
     def tables(self) -> list[Table]:
         """The benchmark's own measure, over all faces and by the benchmark's groups."""
-        if self.benchmark.name.startswith("now"):
+        if self.meshes.benchmark.name.startswith("now"):
             return [self.scan_to_mesh]
-        return [self.point_to_plane, *(self.point_to_plane_by(key) for key in self.labels.attributes)]
+        return [self.point_to_plane, *(self.point_to_plane_by(key) for key in self.meshes.attributes)]
 
     @property
     def point_to_plane(self) -> Table:
@@ -71,20 +74,23 @@ class ScanTables:
             Row(entry.system, {"RMSE": self._mean(entry.per_face), **self._counts(entry, slice(None))})
             for entry in self.entries
         )
+        rows += published.FLORENCE
         notes = (
             "A mesh starts as its predicted rotation and size put it in the view, its nose tip (30) on the picked one.",
-            f"Cropped to {FLORENCE_CROP_MM:g} mm about the nose tip, then point-to-plane ICP with scale.",
+            f"Cropped to {CROP_MM:g} mm about the nose tip, then point-to-plane ICP with scale.",
             "RMSE over the predicted vertices of a face; means over the faces found, a face not found is in none.",
             "Papers give neither their camera nor their start: compare with systems that were measured here.",
             "Brackets: bootstrap 95 % interval over subjects.",
             f"{self.unscored} faces of scans without a picked nose tip are not scored.",
             *self._coverage(),
         )
-        return Table(f"Point-to-plane RMSE, mm ({self.benchmark.name})", ("RMSE", *_COUNTS), rows, notes, digits=3)
+        return Table(
+            f"Point-to-plane RMSE, mm ({self.meshes.benchmark.name})", ("RMSE", *_COUNTS), rows, notes, digits=3
+        )
 
     def point_to_plane_by(self, key: str) -> Table:
         """Florence: RMSE by an angle of the view."""
-        angles = self.labels.attributes[key].astype(float)
+        angles = self.meshes.attributes[key].astype(float)
         rows = tuple(
             Row(
                 entry.system,
@@ -97,7 +103,7 @@ class ScanTables:
     @property
     def scan_to_mesh(self) -> Table:
         """NoW: median, mean and deviation over the vertices of all scans, of all photos and of each challenge."""
-        challenge = self.labels.attributes["challenge"]
+        challenge = self.meshes.attributes["challenge"]
         parts = {"": np.ones(len(challenge), bool)} | {f", {name}": challenge == name for name in _set(challenge)}
         rows = tuple(
             Row(entry.system + suffix, self._pooled(entry, np.flatnonzero(part)))
@@ -112,25 +118,18 @@ class ScanTables:
             *self._coverage(),
         )
         columns = ("median", "mean", "std", *_COUNTS)
-        return Table(f"Scan-to-mesh distance, mm ({self.benchmark.name})", columns, rows, notes, digits=3)
+        return Table(f"Scan-to-mesh distance, mm ({self.meshes.benchmark.name})", columns, rows, notes, digits=3)
 
     def comparison(self, first: str, second: str) -> Table:
         """Paired difference of the faces' RMSE (Florence) or mean distances (NoW)."""
-        by_name = {entry.system: entry for entry in self.entries}
-        for name in (first, second):
-            if name not in by_name:
-                raise ValueError(f"compare: expected one of {', '.join(by_name)}, found {name!r}")
-        a, b = (by_name[name].per_face for name in (first, second))
-        cells = {"mm": measured(bootstrap_difference(a, b, groups=self.labels.identity))}
-        notes = (
-            "Below 0: the first is better. Over the faces that both found; an interval without 0 is a difference.",
-        )
-        return Table(f"{first} - {second}, paired", ("mm",), (Row(f"{first} - {second}", cells),), notes, digits=3)
+        a, b = chosen(self.entries, (first, second))
+        found = {"mm": cells.difference(a.per_face, b.per_face, self.meshes.identity)}
+        return comparison_table((first, second), found, digits=3)
 
     def _mean(self, values: np.ndarray) -> Measured:
-        return measured(bootstrap_mean(values, groups=self.labels.identity))
+        return cells.mean(values, self.meshes.identity)
 
-    def _pooled(self, entry: ScanEntry, part: np.ndarray) -> dict[str, Measured | float]:
+    def _pooled(self, entry: ScanEntry, part: np.ndarray) -> Mapping[str, Measured | float]:
         scored = np.array([i for i in part if len(entry.distances_mm[i])], int)
 
         @cache  # the three statistics see the same draws
@@ -140,16 +139,14 @@ class ScanTables:
         def measure(name: str) -> Measured:
             if not len(scored):
                 return Measured(np.nan, 0, np.nan, np.nan)
-            found = bootstrap_statistic(
+            return cells.statistic(
                 lambda drawn: getattr(summary(drawn.astype(np.int64).tobytes()), name),
-                len(scored),
-                groups=self.labels.identity[scored],
+                self.meshes.identity[scored],
+                count=len(scored),
                 draws=_DRAWS,
             )
-            return measured(found)
 
-        cells: dict[str, Measured | float] = {name: measure(name) for name in ("median", "mean", "std")}
-        return cells | self._counts(entry, part)
+        return {name: measure(name) for name in ("median", "mean", "std")} | self._counts(entry, part)
 
     def _counts(self, entry: ScanEntry, part: np.ndarray | slice) -> dict[str, int]:
         scored = np.isfinite(entry.per_face[part])
@@ -176,8 +173,8 @@ def build_scan_tables(benchmark: Benchmark, faces: FacesOfMeshes, predictions: M
                 f"{system}: expected the arrays {', '.join(needed)} to score meshes on {benchmark.name}, "
                 f"found none of {', '.join(missing)} (docs/evaluation.md)"
             )
-    labels = mesh_labels(benchmark, faces)
-    placed = {system: place(system, found, labels) for system, found in predictions.items()}
+    meshes = gather_meshes(benchmark, faces)
+    placed = {system: place_meshes(system, found, meshes) for system, found in predictions.items()}
     distances: dict[str, list[np.ndarray]] = {system: [] for system in predictions}
     unscored = 0
     for index in range(len(faces)):
@@ -199,7 +196,7 @@ def build_scan_tables(benchmark: Benchmark, faces: FacesOfMeshes, predictions: M
             f"{benchmark.name}: expected scans with a nose tip in NAME_picked_points.pp beside them, found none"
         )
     entries = [ScanEntry(system, *placed[system], distances[system]) for system in predictions]
-    return ScanTables(benchmark, labels, entries, unscored)
+    return ScanTables(meshes, entries, unscored)
 
 
 def florence_start(sample: MeshSample, predictions: Predictions, index: int) -> Similarity:

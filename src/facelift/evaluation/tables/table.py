@@ -37,6 +37,14 @@ class Row:
     source: str = "measured"
     """"measured", or where a published row comes from."""
 
+    @property
+    def over(self) -> str:
+        """N: what the cells are over, one number or the smallest and the largest; CSV and JSON hold each cell's."""
+        counts = [cell.count for cell in self.cells.values() if isinstance(cell, Measured)]
+        if not counts:
+            return "-"
+        return str(counts[0]) if min(counts) == max(counts) else f"{min(counts)}-{max(counts)}"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -50,8 +58,8 @@ class Table:
     digits: int = 2
 
     def text(self) -> str:
-        """Aligned columns for a terminal."""
-        lines = [("system", *self.columns, ""), *(self._line(row) for row in self.rows)]
+        """Aligned columns for a terminal. N is what the row's numbers are over."""
+        lines = [("system", *self.columns, "N", ""), *(self._line(row) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         body = [
             "  ".join([line[0].ljust(widths[0]), *(v.rjust(w) for v, w in zip(line[1:-1], widths[1:-1], strict=True))])
@@ -62,7 +70,7 @@ class Table:
 
     def markdown(self) -> str:
         """GitHub's table."""
-        lines = [("system", *self.columns, "source"), ("---",) * (len(self.columns) + 2)]
+        lines = [("system", *self.columns, "N", "source"), ("---",) * (len(self.columns) + 3)]
         lines += [(*self._line(row)[:-1], row.source) for row in self.rows]
         body = ["| " + " | ".join(line) + " |" for line in lines]
         return "\n".join([f"### {self.title}", "", *body, "", *(f"- {note}" for note in self.notes)])
@@ -100,7 +108,7 @@ class Table:
 
     def _line(self, row: Row) -> tuple[str, ...]:
         mark = "" if row.source == "measured" else f"published: {row.source}"
-        return row.system, *(self._cell(row.cells.get(column)) for column in self.columns), mark
+        return row.system, *(self._cell(row.cells.get(column)) for column in self.columns), row.over, mark
 
     def _cell(self, cell: Measured | float | int | None) -> str:
         if cell is None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped small lifter, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs: pip install 'facelift[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
-# Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85 min and again 80 min.
+# Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85, 80 and 55 min.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
 export OMP_WAIT_POLICY=PASSIVE
@@ -30,10 +30,14 @@ lifter() {
         --augmentation.roll-deg 12 --augmentation.large-roll 0.04 --augmentation.occluder 0.25 "$@"
 }
 lifter --detector "$work/detector/checkpoint.pt" --loop.run "$work/lifter-paper" --loop.steps 9000 --loop.evaluate-every 400
-lifter --start "$work/lifter-paper/checkpoint.pt" --fit-frames --beta 0.5 --real-share 0.6 \
-    --weights.frames-2d 3 --weights.frames-rotation 4 --weights.frames-hidden 10 \
-    --weights.points-2d 0.5 --weights.rotation 1.5 --weights.translation 20 \
-    --loop.run "$work/lifter" --loop.steps 7800 --loop.evaluate-every 400
+photos() {
+    lifter --fit-frames --beta 0.5 --weights.frames-2d 3 --weights.frames-hidden 10 \
+        --weights.points-2d 0.5 --weights.rotation 1.5 --weights.translation 20 "$@"
+}
+photos --start "$work/lifter-paper/checkpoint.pt" --real-share 0.6 --weights.frames-rotation 4 \
+    --loop.run "$work/lifter-photos" --loop.steps 7800 --loop.evaluate-every 400
+photos --start "$work/lifter-photos/checkpoint.pt" --real-share 0.65 --weights.frames-rotation 6 --loop.lr 1e-3 \
+    --loop.run "$work/lifter" --loop.steps 5000 --loop.evaluate-every 500
 
 facelift export --run "$work/lifter" --out "$work/facelift-small.onnx" --name facelift-small \
     --card src/facelift/weights/facelift-small.md

@@ -34,7 +34,7 @@ class Predictions:
     """px of the benchmark's picture, pixel centres at integer + 0.5."""
     found: Bool[np.ndarray, "n"]
     points_3d: Float[np.ndarray, "n l 3"] | None = None
-    """In any head frame and unit; metrics align."""
+    """In any unit, in the head frame of `rotation` (any, where there is none); metrics align."""
     rotation: Float[np.ndarray, "n 3 3"] | None = None
     """cam_from_head, OpenCV camera axes, head x to the subject's left, y up, z out of the face."""
     covariance: Float[np.ndarray, "n l 2 2"] | None = None

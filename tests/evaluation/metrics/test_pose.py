@@ -9,6 +9,7 @@ from facelift.evaluation.metrics.pose import (
     euler_near,
     frobenius,
     geodesic_deg,
+    shape_turn,
     within_99,
     wrapped_deg,
 )
@@ -137,3 +138,20 @@ def test_faces_not_found_have_no_distance():
         assert np.isnan(distance(missed, a[::-1].copy())).tolist() == [False, True, False]
     angles = euler_near(missed, np.full((3, 3), 10.0))
     assert np.isnan(angles).all(-1).tolist() == [False, True, False]
+
+
+def test_the_turn_between_head_frames_is_that_of_the_shapes(rng):
+    """A system whose head frame is tilted, whatever its poses: faces differ in shape, size and place."""
+    truth = Rotation.random(20, random_state=3).as_matrix()
+    heads = rng.normal(size=(68, 3)) + rng.normal(0, 0.02, (20, 68, 3))
+    points = rng.uniform(50, 90, (20, 1, 1)) * heads @ truth.swapaxes(1, 2) + rng.normal(0, 100, (20, 1, 3))
+    tilt = Rotation.from_euler("xyz", [7, -2, 1], degrees=True).as_matrix()
+    shapes = 0.3 * (rng.normal(0, 0.02, heads.shape) + heads) @ tilt.T + 5
+    shapes[4] = np.nan
+    found = shape_turn(shapes, points, truth)
+    assert geodesic_deg(found, tilt) < 0.3
+    predicted = truth @ tilt.T  # what takes the tilted heads to where the true ones are seen
+    assert geodesic_deg(predicted, truth).min() > 7
+    assert geodesic_deg(predicted @ found, truth).max() < 0.3
+    with pytest.raises(ValueError, match="shape_turn: expected a face with both shapes, found none"):
+        shape_turn(shapes[4:5], points[4:5], truth[4:5])

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from facelift.geometry import AFLW2000, EulerConvention, euler_deg, geodesic_distance
+from facelift.geometry import AFLW2000, EulerConvention, euler_deg, geodesic_distance, procrustes
 
 LARGEST_DEG = 99.0
 """AFLW2000-3D's pose tables leave out faces with an angle beyond it: 31 of 2000 (Ruiz et al. 2018, Hopenet)."""
@@ -75,3 +75,25 @@ def without_frame_turn(
     for part in (half, ~half):
         turned[part] = predicted[part] @ frame_turn(predicted[~part], truth[~part])
     return turned
+
+
+def shape_turn(
+    shape: Float[np.ndarray, "m n 3"], points: Float[np.ndarray, "m n 3"], rotation: Float[np.ndarray, "m 3 3"]
+) -> Float[np.ndarray, "3 3"]:
+    """The turn Q between two definitions of the head's axes, as `frame_turn`, from shapes alone: no pose is predicted.
+
+    `shape`: a system's landmarks in its own head frame. `points`, `rotation`: the set's, in the camera's axes, and its
+    cam_from_head, so that R_i^T p_i are the landmarks in its head frame. Q = A^T, A the rotation of the Procrustes
+    alignment of the mean of the former, each face of size 1, onto that of the latter. Faces with NaN do not count;
+    raises ValueError where none is left.
+    """
+    known = np.isfinite(shape).all((1, 2)) & np.isfinite(points).all((1, 2)) & np.isfinite(rotation).all((1, 2))
+    if not known.any():
+        raise ValueError("shape_turn: expected a face with both shapes, found none")
+    source, target = _mean_shape(shape[known]), _mean_shape(points[known] @ rotation[known])
+    return procrustes(source[None], target[None], with_scale=True).rotation[0].T
+
+
+def _mean_shape(shapes: Float[np.ndarray, "m n 3"]) -> Float[np.ndarray, "n 3"]:
+    centred = shapes - shapes.mean(1, keepdims=True)
+    return (centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)).mean(0)

@@ -11,6 +11,7 @@ from facelift.evaluation.metrics.pose import (
     euler_near,
     frobenius,
     geodesic_deg,
+    shape_turn,
     within_99,
     without_frame_turn,
 )
@@ -40,6 +41,7 @@ def pose_table(truth: Truth, entries: Sequence[Entry]) -> Table:
         f"Angles in the convention of {convention}; means over the faces found.",
         f"{cells.FAILED}: over all faces, one not found scores a quarter turn: 90 degrees, norm 2.",
         f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
+        "head axes by shape: the turn between both head frames, by Procrustes of the mean landmarks in them, is off.",
         "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
         *(entry.coverage for entry in entries if not truth.has_points),
     )
@@ -65,6 +67,11 @@ def _rows(truth: Truth, entry: Entry, kept: Bool[np.ndarray, "m"]) -> list[Row]:
     rotation, half = entry.rotation, identity_halves(truth.identity.tolist())
     rows = _both_ways(entry.system, truth, rotation, kept)
     rows += _both_ways(f"{entry.system}, all {len(truth)} faces", truth, rotation, np.ones_like(kept))
+    shape = entry.predictions.points_3d
+    if truth.rotation is not None and truth.points_3d is not None and shape is not None and finite(rotation).any():
+        shape = np.where(finite(rotation)[:, None, None], shape, np.nan)
+        turned = rotation @ shape_turn(shape, truth.points_3d, truth.rotation)
+        rows += _both_ways(f"{entry.system}, head axes by shape", truth, turned, kept)
     if truth.rotation is not None:
         both = finite(rotation) & finite(truth.rotation)
         if both[half].any() and both[~half].any():

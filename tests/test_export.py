@@ -1,6 +1,8 @@
 """Export: ONNX gives torch's points on a fixed input, and a broken run is refused."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -65,6 +67,12 @@ def test_batch_size_is_free_and_the_card_travels(exported):
     assert network.card == "# A card" and network.metadata["name"] == "tiny"
     onnx.checker.check_model(onnx.load(exported))
     assert not list(exported.parent.glob("*.partial"))
+
+
+def test_a_file_says_nothing_of_the_machine_that_made_it(exported):
+    content = exported.read_bytes()
+    for folder in (sys.prefix, str(Path(torch.__file__).parent), str(Path(export.__code__.co_filename).parent)):
+        assert folder.encode() not in content
 
 
 def test_a_difference_is_seen(lifter, exported):

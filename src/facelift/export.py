@@ -47,11 +47,13 @@ def export(config: ExportConfig) -> Path:
     size = model.encoder.image_size
     with written_whole(config.out) as partial:
         _write_onnx(wrapped, partial, size, outputs)
+        graph = onnx.load(partial)
+        _forget_its_making(graph)
+        onnx.save(graph, partial)
         difference = parity_px(wrapped, partial, probe(size))
         if not difference <= TOLERANCE_PX:  # NaN is no agreement
             found = f"{difference:.2g} px"
             raise ValueError(f"{config.out}: expected torch and ONNX within {TOLERANCE_PX} px, found {found}")
-        graph = onnx.load(partial)
         metadata = {
             "facelift_format": "1",
             "task": task,
@@ -63,6 +65,17 @@ def export(config: ExportConfig) -> Path:
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
+
+
+def _forget_its_making(graph: Any) -> None:
+    """Takes out the exporter's notes on every node: stack traces, with the paths of the machine that they come from."""
+    for message in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.functions):
+        message.ClearField("doc_string")
+        message.ClearField("metadata_props")
+    for function in graph.functions:
+        for message in (*function.node, *function.value_info):
+            message.ClearField("doc_string")
+            message.ClearField("metadata_props")
 
 
 def probe(size: int) -> np.ndarray:

@@ -24,10 +24,10 @@ def test_the_table_is_the_registry():
         for place, name in enumerate(written):
             benchmark = find_benchmark(name)
             assert folder == ("packed" if benchmark.folder == "." else f"`{benchmark.folder}`"), name
-            assert normaliser == ("-" if benchmark.normalizer == "none" else benchmark.normalizer), name
+            assert normaliser == ("-" if benchmark.normaliser == "none" else benchmark.normaliser), name
             if benchmark.faces is not None:
                 assert int(counts[min(place, len(counts) - 1)].replace(",", "")) == benchmark.faces, name
-            if len(benchmark.groups) < 4 and benchmark.normalizer != "none" and "as above" not in groups:
+            if len(benchmark.groups) < 4 and benchmark.normaliser != "none" and "as above" not in groups:
                 assert all(group in groups for group in benchmark.groups), name
     assert tuple(names) == benchmark_names()
 

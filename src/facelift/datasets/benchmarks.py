@@ -28,7 +28,7 @@ from facelift.datasets.sample import FaceSample
 
 log = logging.getLogger(__name__)
 
-Normalizer = Literal["box", "face_box", "inter_ocular", "none"]
+Normaliser = Literal["box", "face_box", "inter_ocular", "none"]
 """What divides a 2D error: sqrt(w h) of the labelled points' tight box; the same of the box that the set gives; the
 distance of the outer eye corners; "none" where the set has no 2D points to score."""
 
@@ -78,7 +78,7 @@ class Benchmark:
     read: Callable[[Path], Faces]
     scheme: str
     """Of the samples' points; "none" without any."""
-    normalizer: Normalizer = "none"
+    normaliser: Normaliser = "none"
     groups: tuple[str, ...] = ()
     """Attributes of the samples that its tables group by; "yaw" in bins of its absolute value, the others by value."""
     faces: int | None = None

@@ -84,10 +84,11 @@ class RealFaces:
     def crop(self, key: tuple[int, int], size: int) -> CropSample:
         """The plain crop, for evaluation and for overfitting."""
         sample = self.labelled(key)
+        image = sample.image  # before its box: a broken picture has none, and this names it
         crop = crop_transform(sample.box, size=size)
         rotation, hidden = self._pose(key, sample)
         points, hidden = crop.to_crop(sample.points) / size, crop.to_crop(hidden) / size
-        return CropSample(cut(sample.image, crop), points, sample.state, rotation, hidden)
+        return CropSample(cut(image, crop), points, sample.state, rotation, hidden)
 
     def augmented(
         self, key: tuple[int, int], size: int, rng: np.random.Generator, augmentation: Augmentation

@@ -73,9 +73,9 @@ class ScoreStage:
         name, given = self.benchmark.name, self.normaliser is not None or self.threshold is not None
         if self.subsets and self.benchmark.scheme != FLAME:
             raise ValueError(f"subsets: expected them with a set of FLAME meshes, found {name}")
-        if self.benchmark.normalizer == "none" and not (self.benchmark.pose or self.benchmark.mesh):
+        if self.benchmark.normaliser == "none" and not (self.benchmark.pose or self.benchmark.mesh):
             raise ValueError(f"{name}: expected a benchmark with labels to score, found one without")
-        if given and (self.benchmark.mesh or self.benchmark.normalizer == "none"):
+        if given and (self.benchmark.mesh or self.benchmark.normaliser == "none"):
             raise ValueError(f"{name}: expected no normaliser or threshold, its tables have none to choose, found one")
         if self.vertices is not None and not self.benchmark.mesh:
             raise ValueError(f"{name}: expected no vertices, for it has no meshes, found {self.vertices}")
@@ -128,7 +128,7 @@ class ScoreStage:
         return made, lambda: Report(title, made, [(caption, cumulative_curves(curves, 5, "mm"))], ())
 
     def _protocol(self) -> Protocol:
-        normaliser = self.normaliser or self.benchmark.normalizer
+        normaliser = self.normaliser or self.benchmark.normaliser
         if normaliser == "none":
             return Protocol(normaliser, float("nan"))
         if normaliser not in NORMALISERS:

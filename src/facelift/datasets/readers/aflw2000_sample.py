@@ -17,8 +17,8 @@ class AFLW2000Sample:
         check_annotation(annotation)
         self.name = "aflw2000_sample" if annotation == "reannotated" else "aflw2000_sample_original"
         self._annotation = annotation
-        keys = ("name", "pts68_orig", "pts68_reannotated", "pose")
-        self._labels, self._files = read_packed(Path(root), "aflw2000_sample", keys)
+        rows = {"pts68_orig": (3, 68), "pts68_reannotated": (68, 2), "pose": (3,)}
+        self._labels, self._files = read_packed(Path(root), "aflw2000_sample", rows)
 
     def __len__(self) -> int:
         return len(self._labels["name"])

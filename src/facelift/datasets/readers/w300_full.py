@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facelift.datasets.packed import decode_jpeg, read_packed
+from facelift.datasets.packed import check_rows, decode_jpeg, read_packed
 from facelift.datasets.sample import UNKNOWN, FaceSample
 
-_FACE_KEYS = ("face_image_index", "face_box", "face_pts68")
+_FACE_ROWS: dict[str, tuple[int, ...]] = {"face_box": (4,), "face_pts68": (68, 2)}
 
 
 class W300Full:
@@ -20,8 +20,9 @@ class W300Full:
 
     def __init__(self, root: Path):
         self.name = "w300_full"
-        self._labels, self._files = read_packed(Path(root), "w300_full", ("name", "source", *_FACE_KEYS))
-        photos = self._labels["face_image_index"]
+        path = Path(root) / "w300_full.npz"
+        self._labels, self._files = read_packed(Path(root), "w300_full", {"source": ()})
+        photos = _photos_of_faces(self._labels, path)
         counts = [int((photos[:row] == photo).sum()) for row, photo in enumerate(photos)]
         self._names = [f"{self._labels['name'][photo]}#{k}" for photo, k in zip(photos, counts, strict=True)]
 
@@ -41,3 +42,21 @@ class W300Full:
             identity=Path(file).stem,
             attributes={"source": str(self._labels["source"][photo])},
         )
+
+
+def _photos_of_faces(labels: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    """(faces,) int: the photo of each face. ValueError, naming the file, unless all arrays of faces fit it."""
+    missing = [key for key in ("face_image_index", *_FACE_ROWS) if key not in labels]
+    if missing:
+        raise ValueError(f"{path}: expected the array {missing[0]}, found {', '.join(sorted(labels))}")
+    photos, count = labels["face_image_index"], len(labels["name"])
+    if photos.ndim != 1 or photos.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}: expected face_image_index as a list of integers, found {photos.shape} {photos.dtype}"
+        )
+    if len(photos) and not 0 <= photos.min() <= photos.max() < count:
+        raise ValueError(
+            f"{path}: expected face_image_index among the photos 0..{count - 1}, found {photos.min()}..{photos.max()}"
+        )
+    check_rows(path, labels, _FACE_ROWS, len(photos))
+    return photos

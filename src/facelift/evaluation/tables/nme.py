@@ -30,7 +30,7 @@ def nme_table(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> Tab
         notes.append(f"{int(np.isnan(truth.yaw).sum())} faces of unknown yaw are in no bin.")
     if truth.scheme != benchmark.scheme:
         notes.append(f"The labels are {benchmark.scheme}; those of them that are {truth.scheme} are scored.")
-    usual = truth.scheme == benchmark.scheme and protocol.normaliser == benchmark.normalizer
+    usual = truth.scheme == benchmark.scheme and protocol.normaliser == benchmark.normaliser
     known = published.nme_rows(benchmark.name) if usual else ()
     columns = (*YAW_NAMES, "mean of bins") if truth.yaw is not None else ()
     columns = (*columns, "all", cells.FAILED, "not found", f"AUC {threshold:g} %", f"FR {threshold:g} %")

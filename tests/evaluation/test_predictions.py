@@ -95,6 +95,20 @@ FIVE = np.zeros((4, 5, 3))
         ),
         ({"about": "[1]"}, r"p\.npz: expected .* `about` as a JSON object, found \[1\]"),
         ({"points_2d": np.full((4, 68, 2), np.nan)}, "expected finite points_2d for every found face, found NaN"),
+        ({"format": "their-predictions"}, r"p\.npz: expected format 'facelift-predictions', found 'their-predictions'"),
+        ({"found": np.array([1, 1, 2, 0])}, r"p\.npz: .* found 2 in found, which holds booleans or 0 and 1"),
+        ({"found": np.array([1, 1, np.nan, 0])}, r"p\.npz: .* found nan in found"),
+        ({"found": np.array(["True", "False", "True", "True"])}, r"p\.npz: .* found 'False' in found"),
+        (
+            {"rotation": np.eye(3) * np.array([1.0, 1, 2, 1])[:, None, None]},
+            r"with \|R R\^T - I\| <= 0.01 and det R = 1 at 'c', found 3 and 8",
+        ),
+        (
+            {"rotation": np.stack([np.eye(3), np.diag([1.0, 1, -1]), np.eye(3), np.eye(3)])},
+            "at 'b', found 0 and -1",
+        ),
+        ({"visibility": np.eye(4, 68) * 90}, "expected visibility in 0..1, found 90 at 'a', landmark 0"),
+        ({"visibility": -np.eye(4, 68, 3)}, "expected visibility in 0..1, found -1 at 'a', landmark 3"),
     ],
 )
 def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
@@ -103,6 +117,15 @@ def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
     np.savez(tmp_path / "p.npz", **fields)
     with pytest.raises(ValueError, match=message):
         read_predictions(tmp_path / "p.npz")
+
+
+def test_what_is_not_found_may_hold_anything_and_zeros_and_ones_are_booleans(rng, tmp_path):
+    rotation, visibility = np.tile(np.eye(3) + 0.004, (2, 1, 1)), rng.random((2, 68))
+    rotation[1], visibility[1], visibility[0, 3] = np.nan, 7.0, np.nan
+    arrays = {"points_2d": rng.normal(size=(2, 68, 2)), "rotation": rotation, "visibility": visibility}
+    np.savez(tmp_path / "p.npz", name=["a", "b"], scheme="ibug68", found=np.array([1, 0]), **arrays)
+    read = read_predictions(tmp_path / "p.npz")
+    assert read.found.tolist() == [True, False] and read.found.dtype == bool
 
 
 def test_a_file_without_faces_is_refused(tmp_path):

@@ -97,10 +97,10 @@ def mesh_tables(meshes: MeshSet, entries: Sequence[MeshEntry]) -> list[Table]:
 
 
 def mesh_comparison(meshes: MeshSet, entries: Sequence[MeshEntry], names: tuple[str, str]) -> Table:
-    """Paired difference of NMLC per face, each system by its own vertices."""
-    a, b = chosen(entries, names)
-    found = cells.difference(100 * a.nmlc.per_face, 100 * b.nmlc.per_face, meshes.identity)
-    return comparison_table(names, {"NMLC, %": found})
+    """Paired difference of NMLC per face, whole and by region, each system by its own vertices."""
+    a, b = (region_nme(entry.nmlc.errors, REGIONS) for entry in chosen(entries, names))
+    errors = {f"NMLC {region}, %": (100 * a[region], 100 * b[region]) for region in a}
+    return comparison_table(names, errors, meshes.identity)
 
 
 def nmlc_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:

@@ -123,8 +123,8 @@ class ScanTables:
     def comparison(self, first: str, second: str) -> Table:
         """Paired difference of the faces' RMSE (Florence) or mean distances (NoW)."""
         a, b = chosen(self.entries, (first, second))
-        found = {"mm": cells.difference(a.per_face, b.per_face, self.meshes.identity)}
-        return comparison_table((first, second), found, digits=3)
+        errors = {"mm": (a.per_face, b.per_face)}
+        return comparison_table((first, second), errors, self.meshes.identity, digits=3)
 
     def _mean(self, values: np.ndarray) -> Measured:
         return cells.mean(values, self.meshes.identity)

@@ -17,6 +17,8 @@ from facelift.landmarks import SCHEMES, conversion
 FORMAT, VERSION = "facelift-predictions", 1
 UNREADABLE = "unreadable pictures"
 """Key of `about`: how many of the faces not found had no picture to look at."""
+FAILED = "failed answers"
+"""Key of `about`: on how many of the faces not found the system failed with an error."""
 _REQUIRED = ("name", "points_2d", "scheme")
 _OF_ALL = ("triangles",)
 """Arrays that belong to no single face."""

@@ -388,10 +388,17 @@ def test_3d_points_are_measured_in_mm_too(score, meshes, rng):
     assert cells["full, mm"].value == pytest.approx(expected, rel=1e-9) and expected > 0.005
 
 
+def test_two_meshes_of_one_name_are_refused(score, meshes, rng):
+    first, second = meshes.meshes.samples
+    twice = FacesOfMeshes(Listed([first, replace(second, face=replace(second.face, name="f0"))]))
+    with pytest.raises(ValueError, match="multiface: expected every name once, found 'f0' 2 times"):
+        score("multiface", twice, answers(rng.normal(60, 20, (2, 68, 2)), "ibug68"))
+
+
 def test_no_face_found_chooses_no_vertex(score, meshes, tmp_path):
     blind = answers(np.zeros((2, 68, 2)), "ibug68", found=np.zeros(2, bool), points_3d=np.zeros((2, 68, 3)))
     tables = score("multiface", meshes, blind, out=tmp_path / "out")
-    assert set(tables["Chosen vertex of each landmark"].rows[0].cells.values()) == {-1}
+    assert set(tables["Chosen vertex of each landmark (multiface, 80 vertices)"].rows[0].cells.values()) == {-1}
     cells = tables["NMLC, % (multiface)"].rows[0].cells
     assert np.isnan(cells["full"].value) and cells["not found"] == 2 and "NMLC in 3D, %" not in tables
 

@@ -7,6 +7,7 @@ from facelift.datasets.sample import FaceSample
 from facelift.evaluation.predict_stage import PredictStage
 from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
 from facelift.evaluation.systems import Answer
+from facelift.evaluation.tables.entries import coverage
 
 
 def predictions(rng, count: int = 4, **changes) -> Predictions:
@@ -95,6 +96,20 @@ FIVE = np.zeros((4, 5, 3))
         ),
         ({"about": "[1]"}, r"p\.npz: expected .* `about` as a JSON object, found \[1\]"),
         ({"points_2d": np.full((4, 68, 2), np.nan)}, "expected finite points_2d for every found face, found NaN"),
+        ({"format": "their-predictions"}, r"p\.npz: expected format 'facelift-predictions', found 'their-predictions'"),
+        ({"found": np.array([1, 1, 2, 0])}, r"p\.npz: .* found 2 in found, which holds booleans or 0 and 1"),
+        ({"found": np.array([1, 1, np.nan, 0])}, r"p\.npz: .* found nan in found"),
+        ({"found": np.array(["True", "False", "True", "True"])}, r"p\.npz: .* found 'False' in found"),
+        (
+            {"rotation": np.eye(3) * np.array([1.0, 1, 2, 1])[:, None, None]},
+            r"with \|R R\^T - I\| <= 0.01 and det R = 1 at 'c', found 3 and 8",
+        ),
+        (
+            {"rotation": np.stack([np.eye(3), np.diag([1.0, 1, -1]), np.eye(3), np.eye(3)])},
+            "at 'b', found 0 and -1",
+        ),
+        ({"visibility": np.eye(4, 68) * 90}, "expected visibility in 0..1, found 90 at 'a', landmark 0"),
+        ({"visibility": -np.eye(4, 68, 3)}, "expected visibility in 0..1, found -1 at 'a', landmark 3"),
     ],
 )
 def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
@@ -103,6 +118,15 @@ def test_broken_arrays_are_refused(rng, tmp_path, changes, message):
     np.savez(tmp_path / "p.npz", **fields)
     with pytest.raises(ValueError, match=message):
         read_predictions(tmp_path / "p.npz")
+
+
+def test_what_is_not_found_may_hold_anything_and_zeros_and_ones_are_booleans(rng, tmp_path):
+    rotation, visibility = np.tile(np.eye(3) + 0.004, (2, 1, 1)), rng.random((2, 68))
+    rotation[1], visibility[1], visibility[0, 3] = np.nan, 7.0, np.nan
+    arrays = {"points_2d": rng.normal(size=(2, 68, 2)), "rotation": rotation, "visibility": visibility}
+    np.savez(tmp_path / "p.npz", name=["a", "b"], scheme="ibug68", found=np.array([1, 0]), **arrays)
+    read = read_predictions(tmp_path / "p.npz")
+    assert read.found.tolist() == [True, False] and read.found.dtype == bool
 
 
 def test_a_file_without_faces_is_refused(tmp_path):
@@ -177,8 +201,37 @@ def test_a_killed_run_goes_on_and_unreadable_faces_count_as_not_found(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
     printed = capsys.readouterr()
     assert "7: 7.jpg: expected a picture" in printed.err
-    assert "450 faces, 225 found, 1 unreadable" in printed.out  # also those of the killed run
-    assert whole.about["unreadable pictures"] == "1"
+    assert "450 faces, 225 found, 1 unreadable, 0 failed" in printed.out  # also those of the killed run
+    assert whole.about["unreadable pictures"] == "1" and whole.about["failed answers"] == "0"
+
+
+def test_a_system_that_fails_is_no_unreadable_picture(tmp_path, capsys):
+    class Failing(Echo):
+        def answer(self, image, box):
+            if box[3] == 12:
+                raise np.linalg.LinAlgError("SVD did not converge")
+            if box[3] == 13:
+                raise ValueError("expected a face, found a wall")
+            return super().answer(image, box)
+
+    whole = read_predictions(PredictStage(Failing(), Faces(), tmp_path / "p.npz").run())
+    assert whole.about["unreadable pictures"] == "1" and whole.about["failed answers"] == "2"
+    assert not whole.found[[11, 12]].any() and whole.found[14]
+    printed = capsys.readouterr()
+    assert "11: the system failed: SVD did not converge" in printed.err and "1 unreadable, 2 failed" in printed.out
+    said = (
+        "450 faces, 226 not found, 1 with a picture that could not be read, 2 on which the system failed with an error."
+    )
+    assert coverage("echo", whole, 0) == f"echo: {said}"
+
+
+def test_a_file_that_the_system_misses_ends_the_run(tmp_path):
+    class Missing(Echo):
+        def answer(self, image, box):
+            raise FileNotFoundError("weights.onnx: expected weights, found none")
+
+    with pytest.raises(FileNotFoundError, match=r"weights\.onnx"):
+        PredictStage(Missing(), Faces(), tmp_path / "p.npz").run()
 
 
 def test_a_benchmark_without_faces_is_named(tmp_path):
@@ -195,5 +248,5 @@ def test_blocks_of_another_system_are_refused(tmp_path):
         PredictStage(Echo(dies_at=301), Faces(), tmp_path / "p.npz").run()
     other = Echo()
     other.about = {"system": "other"}
-    with pytest.raises(ValueError, match="expected the blocks of this run"):
+    with pytest.raises(ValueError, match=r"p\.blocks: expected the blocks of this run, .* give another --out"):
         PredictStage(other, Faces(), tmp_path / "p.npz").run()

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from facelift.evaluation.report.figures import cumulative_curves, grouped_bars, reliability_plot
@@ -52,6 +53,24 @@ def test_a_curve_ends_below_all_where_faces_were_not_found():
     """The SVG's path of the curve reaches two thirds of the height, not all of it."""
     reached = [_highest(cumulative_curves({"a": np.array(e)}, 10, "%")) for e in ([1.0, 2.0, np.inf], [1.0, 2.0, 3.0])]
     assert reached[1] < reached[0]  # y grows downwards
+
+
+@pytest.mark.parametrize("name", ["a$b$c", "$\\frac", "_hidden", "a_b & <c>"])
+def test_names_are_drawn_as_they_are(name, recwarn):
+    """Every name is drawn as glyphs: as many of them as a name of plain letters of that length."""
+    plots = (
+        lambda system: cumulative_curves({system: np.array([1.0, 2])}, 10, "%"),
+        lambda system: grouped_bars({"x": {system: 1.0}}, "y"),
+        lambda system: reliability_plot(np.linspace(0, 1, 5), {system: np.linspace(0, 1, 5)}),
+    )
+    for plot in plots:
+        assert _glyphs(plot(name)) == _glyphs(plot("x" * len(name)))
+        assert _glyphs(plot(name)) > _glyphs(plot("x"))
+    assert not recwarn.list
+
+
+def _glyphs(svg: str) -> int:
+    return svg.count('<use xlink:href="#DejaVuSans-')
 
 
 def _highest(svg: str) -> float:

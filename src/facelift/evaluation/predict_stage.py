@@ -11,7 +11,8 @@ import numpy as np
 from facelift.atomic import written_whole
 from facelift.commands.report import progress, say, tell
 from facelift.datasets.benchmarks import Faces
-from facelift.evaluation.predictions import UNREADABLE, Predictions, read_predictions, write_predictions
+from facelift.datasets.sample import FaceSample
+from facelift.evaluation.predictions import FAILED, UNREADABLE, Predictions, read_predictions, write_predictions
 from facelift.evaluation.systems import Answer, System
 from facelift.landmarks import SCHEMES
 
@@ -30,8 +31,9 @@ class PredictStage:
     def run(self) -> Path:
         """Writes the file, going on from the finished blocks of a killed run; returns its path.
 
-        A picture that cannot be read is told, and its face counts as not found. Raises ValueError for a folder of
-        blocks that another system or benchmark left, and for a benchmark without faces.
+        A picture that cannot be read is told, and so is a ValueError of the system (NumPy's LinAlgError is one); such
+        faces count as not found, each kind in a number of its own. Raises ValueError for a folder of blocks that
+        another system or benchmark left, and for a benchmark without faces.
         """
         count = len(self.benchmark)
         if not count:
@@ -45,18 +47,24 @@ class PredictStage:
             write_predictions(block, self._block(range(first, min(first + _BLOCK, count))))
             progress(f"{self.benchmark.name}: {min(first + _BLOCK, count)}/{count}")
         parts = [read_predictions(folder / f"{first:06d}.npz") for first in range(0, count, _BLOCK)]
-        unreadable = sum(int(part.about[UNREADABLE]) for part in parts)
-        whole = replace(joined(parts), about={**self._about(), UNREADABLE: str(unreadable)})
+        lost = {key: str(sum(int(part.about.get(key, "0")) for part in parts)) for key in (UNREADABLE, FAILED)}
+        whole = replace(joined(parts), about={**self._about(), **lost})
         write_predictions(self.out, whole)
         shutil.rmtree(folder)
-        say(f"{self.benchmark.name}: {count} faces, {int(whole.found.sum())} found, {unreadable} unreadable")
+        say(
+            f"{self.benchmark.name}: {count} faces, {int(whole.found.sum())} found, "
+            f"{lost[UNREADABLE]} unreadable, {lost[FAILED]} failed"
+        )
         return self.out
 
     def _claim(self, folder: Path) -> None:
         about = json.dumps(self._about(), sort_keys=True)
         claim = folder / "about.json"
         if claim.exists() and claim.read_text() != about:
-            raise ValueError(f"{folder}: expected the blocks of this run, those of {claim.read_text()} are there")
+            raise ValueError(
+                f"{folder}: expected the blocks of this run, found those of {claim.read_text()}; "
+                "delete the folder or give another --out"
+            )
         with written_whole(claim) as partial:
             partial.write_text(about)
 
@@ -64,19 +72,30 @@ class PredictStage:
         return {**self.system.about, "benchmark": self.benchmark.name, "faces": str(len(self.benchmark))}
 
     def _block(self, indices: range) -> Predictions:
-        names, boxes, answers, unreadable = [], [], [], 0
+        names, boxes, answers, lost = [], [], [], {UNREADABLE: 0, FAILED: 0}
         for index in indices:
             sample = self.benchmark[index]
             names.append(sample.name)
             boxes.append(sample.box)
-            try:
-                answers.append(self.system.answer(sample.image, sample.box))
-            except (FileNotFoundError, ValueError) as error:
-                tell(f"{sample.name}: {error}")
-                answers.append(None)
-                unreadable += 1
-        about = {**self._about(), UNREADABLE: str(unreadable)}
+            answer, problem = self._answer(sample)
+            answers.append(answer)
+            if problem:
+                lost[problem] += 1
+        about = {**self._about(), **{key: str(count) for key, count in lost.items()}}
         return stacked(names, np.array(boxes, float), answers, self.system.scheme, about)
+
+    def _answer(self, sample: FaceSample) -> tuple[Answer | None, str | None]:
+        """The system's answer, and which of the keys of `about` counts the face where it has none."""
+        try:
+            image = sample.image
+        except (FileNotFoundError, ValueError) as error:
+            tell(f"{sample.name}: {error}")
+            return None, UNREADABLE
+        try:
+            return self.system.answer(image, sample.box), None
+        except ValueError as error:
+            tell(f"{sample.name}: the system failed: {error}")
+            return None, FAILED
 
 
 def stacked(

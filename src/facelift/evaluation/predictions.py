@@ -17,9 +17,13 @@ from facelift.landmarks import SCHEMES, conversion
 FORMAT, VERSION = "facelift-predictions", 1
 UNREADABLE = "unreadable pictures"
 """Key of `about`: how many of the faces not found had no picture to look at."""
+FAILED = "failed answers"
+"""Key of `about`: on how many of the faces not found the system failed with an error."""
 _REQUIRED = ("name", "points_2d", "scheme")
 _OF_ALL = ("triangles",)
 """Arrays that belong to no single face."""
+_ROTATION_TOLERANCE = 1e-2
+"""Of every element of R R^T - I: rotations rounded to two digits pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +117,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """
     path = Path(path)
     held = read_npz(path, "a predictions file (.npz)", _REQUIRED)
+    if "format" in held and str(held["format"]) != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}, found {str(held['format'])!r}")
     if "version" in held and str(held["version"]) != str(VERSION):
         raise ValueError(f"{path}: expected version {VERSION}, found {held['version']}")
     _check_mesh(held, np.size(held["name"]), path)
@@ -130,7 +136,11 @@ def _converted(held: Mapping[str, np.ndarray]) -> Predictions:
     known = {f.name for f in fields(Predictions)} - {"about", "name", "scheme", "found"}
     arrays = {key: _typed(key, held[key]) for key in known & set(held)}
     points = arrays["points_2d"]
-    found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))), bool)
+    found = np.asarray(held.get("found", np.isfinite(points).all(axis=(1, 2))))
+    odd = [value for value in np.unique(found).tolist() if value not in (0, 1)]
+    if odd:
+        raise ValueError(f"{odd[0]!r} in found, which holds booleans or 0 and 1")
+    found = found.astype(bool)
     about = json.loads(str(held["about"])) if "about" in held else {}
     if not isinstance(about, dict):
         raise ValueError(f"{about!r} as about")
@@ -173,6 +183,34 @@ def _check(predictions: Predictions, path: Path) -> None:
         if broken.any():
             name = predictions.name[np.flatnonzero(broken)[0]]
             raise ValueError(f"{path}: expected finite {key} for every found face, found NaN at {str(name)!r}")
+    _check_rotation(predictions, path)
+    _check_visibility(predictions, path)
+
+
+def _check_rotation(predictions: Predictions, path: Path) -> None:
+    if predictions.rotation is None:
+        return
+    rotation = np.where(predictions.found[:, None, None], predictions.rotation, np.eye(3))
+    off = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max((1, 2))
+    determinant = np.linalg.det(rotation)
+    broken = np.flatnonzero((off > _ROTATION_TOLERANCE) | (determinant < 0))
+    if len(broken):
+        first = broken[0]
+        raise ValueError(
+            f"{path}: expected a rotation R with |R R^T - I| <= {_ROTATION_TOLERANCE} and det R = 1 at "
+            f"{str(predictions.name[first])!r}, found {off[first]:.3g} and {determinant[first]:.3g}"
+        )
+
+
+def _check_visibility(predictions: Predictions, path: Path) -> None:
+    if predictions.visibility is None:
+        return
+    given = np.where(predictions.found[:, None] & ~np.isnan(predictions.visibility), predictions.visibility, 0.0)
+    broken = np.argwhere((given < 0) | (given > 1))
+    if len(broken):
+        face, landmark = broken[0]
+        name, value = str(predictions.name[face]), given[face, landmark]
+        raise ValueError(f"{path}: expected visibility in 0..1, found {value:.4g} at {name!r}, landmark {landmark}")
 
 
 def _check_mesh(arrays: Mapping[str, np.ndarray], count: int, path: Path) -> None:

@@ -22,6 +22,7 @@ from facelift.evaluation.tables.meshes import MeshEntry, build_mesh_entry, mesh_
 from facelift.evaluation.tables.points import point_comparison, point_tables
 from facelift.evaluation.tables.scans import SCAN_BENCHMARKS, build_scan_tables
 from facelift.evaluation.tables.table import Table
+from facelift.evaluation.tables.vertices import read_vertices
 from facelift.evaluation.truth import Truth, gather, is_part
 from facelift.landmarks import SCHEMES, conversion
 
@@ -98,9 +99,11 @@ class ScoreStage:
     ) -> tuple[list[Table], Callable[[], Report]]:
         subsets = read_subsets(self.subsets) if self.subsets else FlameSubsets()
         meshes = gather_meshes(self.benchmark, faces).upsampled(self.upsample)
-        frozen = read_vertices(self.vertices) if self.vertices else {}
+        frozen = read_vertices(self.vertices) if self.vertices else None
+        if frozen:
+            frozen.check(meshes)
         entries = [
-            build_mesh_entry(name, found, meshes, _frozen(frozen, name, self.vertices))
+            build_mesh_entry(name, found, meshes, frozen.of(name) if frozen else None)
             for name, found in predictions.items()
         ]
         made = mesh_tables(meshes, entries) + self._of_the_set(meshes, entries, subsets)
@@ -171,27 +174,6 @@ def write_tables(folder: Path, tables: Sequence[Table]) -> None:
     for ending, text in texts.items():
         with written_whole(folder / f"tables.{ending}") as partial:
             partial.write_text(text, encoding="utf-8")
-
-
-def read_vertices(path: Path) -> dict[str, np.ndarray]:
-    """The vertices that each system's NMLC chose, from a tables.json. ValueError, naming the file, without them."""
-    try:
-        tables = json.loads(Path(path).read_text(encoding="utf-8"))
-        table = next(table for table in tables if table["title"] == "Chosen vertex of each landmark")
-        return {
-            row["system"]: np.array([int(row["cells"][column]["value"]) for column in table["columns"]])
-            for row in table["rows"]
-        }
-    except (ValueError, StopIteration, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a tables.json with chosen vertices, found {error!r}") from error
-
-
-def _frozen(vertices: dict[str, np.ndarray], system: str, path: Path | None) -> np.ndarray | None:
-    if path is None:
-        return None
-    if system not in vertices:
-        raise ValueError(f"{path}: expected vertices of {system!r}, found those of {', '.join(vertices)}")
-    return vertices[system]
 
 
 def _named(predictions: Sequence[Predictions], files: Sequence[Path]) -> dict[str, Predictions]:

@@ -1,5 +1,7 @@
 """The labels of a benchmark, stacked: what predictions are scored against."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,15 +100,13 @@ def is_part(scheme: str, whole: str) -> bool:
 def gather(benchmark: Benchmark, faces: Faces) -> Truth:
     """Reads the labels of all faces. Raises ValueError for a name that comes twice, and what the reader raises."""
     samples = [faces[index] for index in range(len(faces))]
-    names = np.array([sample.name for sample in samples], str)
-    unique, counts = np.unique(names, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"{benchmark.name}: expected every name once, found {str(unique[counts > 1][0])!r} twice")
+    names = [sample.name for sample in samples]
+    check_names(benchmark.name, names)
     keys = list(dict.fromkeys(key for sample in samples for key in sample.attributes))
     return Truth(
         benchmark,
         faces,
-        names,
+        np.array(names, str),
         benchmark.scheme,
         np.stack([sample.points for sample in samples]).astype(float),
         np.stack([sample.state for sample in samples]),
@@ -116,6 +116,13 @@ def gather(benchmark: Benchmark, faces: Faces) -> Truth:
         _stacked([sample.rotation for sample in samples]),
         _stacked([sample.points_3d for sample in samples]),
     )
+
+
+def check_names(benchmark: str, names: Sequence[str]) -> None:
+    """Raises ValueError for a name that comes twice: predictions could not be told apart."""
+    name, count = next(iter(Counter(names).most_common(1)), ("", 0))
+    if count > 1:
+        raise ValueError(f"{benchmark}: expected every name once, found {name!r} {count} times")
 
 
 def _column(values: list) -> np.ndarray:

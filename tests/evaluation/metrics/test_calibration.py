@@ -101,9 +101,10 @@ def test_samples_of_the_model_are_calibrated(rng, model):
     np.testing.assert_allclose(curve.observed, [0.5, 0.9], atol=0.01)
     table = mahalanobis_quantiles(m, model=model)
     np.testing.assert_allclose(table.observed, table.expected, rtol=0.05)
-    assert curve.points == table.points == 40_000 and reliability(m, model=model).calibration_error < 0.01
-    other = "laplacian" if model == "gaussian" else "gaussian"
-    assert reliability(m, model=other).calibration_error > 0.03
+    whole = reliability(m, model=model)
+    assert curve.points == table.points == 40_000 and np.abs(whole.observed - whole.expected).mean() < 0.01
+    other = reliability(m, model="laplacian" if model == "gaussian" else "gaussian")
+    assert np.abs(other.observed - other.expected).mean() > 0.03
 
 
 def test_covariances_too_small_show(rng):
@@ -113,7 +114,6 @@ def test_covariances_too_small_show(rng):
     np.testing.assert_allclose(curve.observed, expected, atol=0.015)
     table = mahalanobis_quantiles(m, model="gaussian")
     np.testing.assert_allclose(table.observed / table.expected, 4, rtol=0.1)
-    assert curve.calibration_error == pytest.approx(np.abs(curve.observed - [0.5, 0.9]).mean())
 
 
 def test_swapping_the_two_covariances_changes_the_likelihood(rng):

@@ -11,6 +11,7 @@ from facelift.evaluation.metrics.pose import (
     geodesic_deg,
     shape_turn,
     within_99,
+    without_shape_turn,
     wrapped_deg,
 )
 from facelift.geometry import AFLW2000, FACELIFT, TDDFA, rotation_from_euler
@@ -155,3 +156,16 @@ def test_the_turn_between_head_frames_is_that_of_the_shapes(rng):
     assert geodesic_deg(predicted @ found, truth).max() < 0.3
     with pytest.raises(ValueError, match="shape_turn: expected a face with both shapes, found none"):
         shape_turn(shapes[4:5], points[4:5], truth[4:5])
+
+
+def test_each_half_is_turned_by_the_shapes_of_the_other(rng):
+    truth = Rotation.random(8, random_state=3).as_matrix()
+    heads = rng.normal(size=(8, 20, 3))
+    points, half = heads @ truth.swapaxes(1, 2), np.arange(8) % 2 == 1
+    tilts = Rotation.from_euler("x", [[20], [-10]], degrees=True).as_matrix()  # one of each half
+    shapes = heads.mean(0) @ tilts[half.astype(int)].swapaxes(1, 2)
+    turned = without_shape_turn(truth, shapes, points, truth, half)
+    for part in (half, ~half):
+        expected = truth[part] @ shape_turn(shapes[~part], points[~part], truth[~part])
+        np.testing.assert_allclose(turned[part], expected, atol=1e-12)
+    assert geodesic_deg(turned[half], truth[half] @ tilts[0]).max() < geodesic_deg(tilts[0], tilts[1])

@@ -43,6 +43,18 @@ def test_roc_auc_is_the_share_of_ordered_pairs(answers):
     assert roc_auc(1 - probability, visible) == pytest.approx(1 - expected, abs=1e-12)
 
 
+def test_counting_a_landmark_often_is_repeating_it(answers, rng):
+    probability, visible = answers
+    times = rng.integers(0, 4, 300)
+    again = np.repeat(probability, times), np.repeat(visible, times)
+    for score in (roc_auc, average_precision):
+        assert score(*answers, times=times) == pytest.approx(score(*again), abs=1e-12)
+        assert score(*again) != pytest.approx(score(*answers), abs=1e-3)
+        assert np.isnan(score(*answers, times=np.where(visible, 0, times)))
+    counted = precision_recall(*answers, threshold=0.5, times=times)
+    assert counted == pytest.approx(precision_recall(*again, threshold=0.5), abs=1e-12)
+
+
 def test_what_cannot_be_scored_is_nan_and_nan_is_refused():
     two = np.array([0.2, 0.8])
     assert np.isnan(roc_auc(two, np.array([True, True]))) and np.isnan(average_precision(two, np.array([False, False])))

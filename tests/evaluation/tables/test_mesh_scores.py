@@ -11,8 +11,9 @@ from facelift.cli import main
 from facelift.datasets.benchmarks import find_benchmark, open_benchmark
 from facelift.evaluation.metrics.heads import dad_chamfer, z_accuracy
 from facelift.evaluation.predictions import Predictions, read_predictions, write_predictions
-from facelift.evaluation.score_stage import ScoreStage, read_vertices
+from facelift.evaluation.score_stage import ScoreStage
 from facelift.evaluation.tables.heads import read_subsets
+from facelift.evaluation.tables.vertices import read_vertices
 from facelift.geometry import rotation_from_euler
 
 COUNT = 4
@@ -68,7 +69,9 @@ def planted(data, rng, tmp_path):
 def test_nmlc_finds_the_planted_vertices(data, planted, tmp_path):
     path, chosen, errors = planted
     tables = {t.title: t for t in ScoreStage([path], find_benchmark("dad3dheads_val"), data).run(tmp_path / "out")}
-    np.testing.assert_array_equal(read_vertices(tmp_path / "out" / "tables.json")["planted"], chosen)
+    read = read_vertices(tmp_path / "out" / "tables.json")
+    np.testing.assert_array_equal(read.of("planted"), chosen)
+    assert (read.benchmark.name, read.count) == ("dad3dheads_val", 5023)
     measured = tables["NMLC, % (dad3dheads_val)"].rows[0].cells
     assert measured["full"].value == pytest.approx(errors.mean(), abs=1e-9)
     assert measured["nose"].value == pytest.approx(errors[:, 27:36].mean(), abs=1e-9)
@@ -90,7 +93,7 @@ def test_frozen_vertices_are_applied(data, planted, tmp_path):
     ScoreStage([path], benchmark, data).run(tmp_path / "out")
     stored = tmp_path / "out" / "tables.json"
     document = json.loads(stored.read_text())
-    table = next(t for t in document if t["title"] == "Chosen vertex of each landmark")
+    table = next(t for t in document if t["title"].startswith("Chosen vertex of each"))
     table["rows"][0]["cells"]["30"]["value"] = int(chosen[30] + 1) % 5023
     stored.write_text(json.dumps(document))
     table = ScoreStage([path], benchmark, data, vertices=stored).run(None)[0]
@@ -100,6 +103,34 @@ def test_frozen_vertices_are_applied(data, planted, tmp_path):
     with pytest.raises(ValueError, match=r"none\.json: expected a tables\.json"):
         (tmp_path / "none.json").write_text("[]")
         ScoreStage([path], benchmark, data, vertices=tmp_path / "none.json").run(None)
+
+
+@pytest.mark.parametrize(
+    ("title", "message"),
+    [
+        ("multiface, 7306 vertices", r"flame5023 meshes with 5023 .*, found those of multiface7306 with 7306 \(multi"),
+        ("dad3dheads_val, 20000 vertices", r"with 5023 vertices \(dad.*, found those of flame5023 with 20000 \(dad"),
+        ("theirs, 5023 vertices", "expected a tables.json with chosen vertices, found .*benchmark: expected one of"),
+        ("5023 vertices", "expected a tables.json with chosen vertices"),
+    ],
+)
+def test_frozen_vertices_of_other_meshes_are_refused(data, planted, tmp_path, title, message):
+    cells = {str(i): {"value": i} for i in range(68)}
+    rows = [{"system": "planted", "cells": cells}]
+    table = {"title": f"Chosen vertex of each landmark ({title})", "columns": list(cells), "rows": rows}
+    (tmp_path / "other.json").write_text(json.dumps([table]))
+    stage = ScoreStage([planted[0]], find_benchmark("dad3dheads_val"), data, vertices=tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"other\.json: " + (".*" + message)):
+        stage.run(None)
+
+
+def test_frozen_vertices_of_another_system_are_refused(data, planted, tmp_path):
+    benchmark = find_benchmark("dad3dheads_val")
+    ScoreStage([planted[0]], benchmark, data).run(tmp_path / "out")
+    stored = tmp_path / "out" / "tables.json"
+    stored.write_text(stored.read_text().replace('"planted"', '"their"'))
+    with pytest.raises(ValueError, match=r"tables\.json: expected vertices of 'planted', found those of their"):
+        ScoreStage([planted[0]], benchmark, data, vertices=stored).run(None)
 
 
 def test_meshes_without_triangles_cannot_be_upsampled(data, planted):

@@ -109,6 +109,9 @@ def test_florence_table_holds_the_rmse_of_every_face(florence, rng, tmp_path):
     assert tables["Point-to-plane RMSE by pitch, mm"].columns == ("-15", "+20", "+25")
     difference = tables["good - bad, paired"].rows[0].cells["mm"]
     assert difference.value == pytest.approx(np.nanmean(rmse["good"] - rmse["bad"]), rel=1e-6) and difference.high < 0
+    both = np.isfinite(rmse["good"]) & np.isfinite(rmse["bad"])
+    own = tables["good - bad, paired"].rows[2].cells["mm"]
+    assert own.value == pytest.approx(rmse["bad"][both].mean(), rel=1e-6) and own.count == both.sum()
     notes = tables["Point-to-plane RMSE, mm (florence)"].notes
     assert "15 faces of scans without a picked nose tip are not scored." in notes
     assert "bad: 45 faces, 23 not found, 1 of them absent from its file." in notes

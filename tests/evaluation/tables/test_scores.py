@@ -15,7 +15,7 @@ from facelift.datasets.benchmarks import find_benchmark
 from facelift.evaluation.predictions import Predictions, write_predictions
 from facelift.evaluation.score_stage import ScoreStage
 from facelift.geometry import rotation_from_euler
-from facelift.landmarks import conversion, mean_head
+from facelift.landmarks import SCHEMES, conversion, mean_head
 
 COUNT = 9
 YAW = np.array([-80.0, -50, -35, -10, 0, 5, 29, 31, 75])
@@ -116,9 +116,40 @@ def test_tables_hold_what_plain_arithmetic_gives(packed, files, tmp_path):
     right = np.where(np.isnan(nme["bad"]), 100, nme["bad"])[YAW >= 0]
     failed_right = groups["bad, not found = failed"]["right"]
     assert failed_right.value == pytest.approx(right.mean(), abs=1e-9) and failed_right.count == 5
-    difference = tables["good - bad, paired"].rows[0].cells["NME, %"]
+    difference = tables["good - bad, paired"].rows[0].cells["NME full, %"]
     assert difference.value == pytest.approx(np.nanmean(nme["good"] - nme["bad"]), abs=1e-9)
     assert difference.high < 0
+
+
+def test_a_comparison_holds_regions_and_the_means_over_the_faces_that_both_found(packed, files, tmp_path):
+    paths, made = files
+    fewer = made["bad"].found & (made["bad"].name != "image2.jpg")
+    points = np.where(fewer[:, None, None], made["bad"].points_2d, np.nan)
+    bad = replace(made["bad"], found=fewer, points_2d=points)
+    paths = [paths[0], write_predictions(tmp_path / "fewer.npz", bad)]
+    stage = ScoreStage(paths, find_benchmark("merl_test"), packed[0])
+    table = {t.title: t for t in stage.run(None, compare=("bad", "good"))}["bad - good, paired"]
+    both = np.isfinite(expected_nme(packed, bad))
+    nme = {name: expected_nme(packed, found)[both] for name, found in (("good", made["good"]), ("bad", bad))}
+    assert [row.system for row in table.rows] == [
+        "bad - good",
+        "bad, on the faces that both found",
+        "good, on the faces that both found",
+    ]
+    found = [row.cells["NME full, %"] for row in table.rows]
+    means = nme["bad"].mean(), nme["good"].mean()
+    assert [cell.value for cell in found] == pytest.approx([means[0] - means[1], *means], abs=1e-9)
+    assert {cell.count for cell in found} == {6}
+    assert table.columns == ("NME full, %", *(f"NME {name}, %" for name in SCHEMES["ibug68"].regions))
+    _, truth, state, _ = packed
+    brows = SCHEMES["ibug68"].regions["brows"]
+    errors = []
+    for face in np.flatnonzero(both):
+        seen = state[face] == 0
+        row = bad.name.tolist().index(f"image{face}.jpg")
+        distance = np.linalg.norm(bad.points_2d[row] - truth[face], axis=-1)[brows][seen[brows]].mean()
+        errors.append(100 * distance / np.sqrt(np.ptp(truth[face][seen], axis=0).prod()))
+    assert table.rows[1].cells["NME brows, %"].value == pytest.approx(np.mean(errors), abs=1e-9)
 
 
 def test_uncertainty_visibility_and_offset_tables(packed, files):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+from facelift.evaluation.report.page import Report
 from facelift.evaluation.tables.table import Measured, Row, Table
 
 TABLE = Table(
@@ -42,3 +43,20 @@ def test_csv_and_json_hold_counts_and_intervals():
     document = json.loads(TABLE.json())
     assert document["rows"][0]["cells"]["profile"] == {"value": None, "count": 0, "low": None, "high": None}
     assert document["notes"] == ["divided by sqrt(w h)"]
+
+
+def test_what_is_not_known_is_a_dash():
+    nan = float("nan")
+    row = Row("s", {"one person": Measured(1.234, 5, nan, nan), "nobody": Measured(nan, 0, nan, nan)})
+    table = Table("t", ("one person", "nobody"), (row,))
+    assert table.markdown().splitlines()[4] == "| s | 1.23 [-] | - | 0-5 | measured |"
+    assert table.text().splitlines()[2].split() == ["s", "1.23", "[-]", "-", "0-5"]
+    assert '<span title="over 5">1.23</span> <small>[-]</small>' in Report("t", [table], [], []).html()
+    cell = table.document()["rows"][0]["cells"]["one person"]
+    assert cell == {"value": 1.234, "count": 5, "low": None, "high": None}
+
+
+def test_a_bar_in_a_name_does_not_end_a_cell_of_markdown():
+    table = Table("t", ("||I - R||",), (Row("a|b", {"||I - R||": 1.0}, source="x"),))
+    _, _, head, _, row = table.markdown().splitlines()[:5]
+    assert head == r"| system | \|\|I - R\|\| | N | source |" and row == r"| a\|b | 1.00 | - | x |"

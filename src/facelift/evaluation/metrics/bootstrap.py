@@ -10,12 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+DRAWS = 1000
+"""Of every interval, unless a table says otherwise."""
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic with its bootstrap interval; all NaN where nothing is scored."""
+    """A statistic with its bootstrap interval; all NaN where nothing is scored.
+
+    Of fewer than two groups low and high are NaN: every draw is the sample itself and says nothing of its spread.
+    """
 
     value: float
     """Of the sample itself."""
@@ -37,7 +42,7 @@ def bootstrap_mean(
     *,
     groups: Sequence[str] | np.ndarray | None = None,
     level: float = 0.95,
-    draws: int = 4000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
     """Mean of the values that are not NaN, with its interval; `groups` names each value's identity.
@@ -65,7 +70,7 @@ def bootstrap_difference(
     *,
     groups: Sequence[str] | np.ndarray | None = None,
     level: float = 0.95,
-    draws: int = 4000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
     """Mean of A - B over the images that both score, paired: both systems see the same images in every draw.
@@ -83,7 +88,7 @@ def bootstrap_statistic(
     *,
     groups: Sequence[str] | np.ndarray | None = None,
     level: float = 0.95,
-    draws: int = 1000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
     """Any statistic (a median, an AUC, a mean of bin means) of images 0..size-1 with its interval.
@@ -115,5 +120,5 @@ def _interval(value: float, draws: np.ndarray, level: float, known: np.ndarray, 
         raise ValueError(f"bootstrap: expected a level in (0, 1), found {level}")
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     draws = draws[~np.isnan(draws)]
-    low, high = np.quantile(draws, tails) if len(draws) else (np.nan, np.nan)
+    low, high = np.quantile(draws, tails) if len(draws) and groups > 1 else (np.nan, np.nan)
     return Interval(value, float(low), float(high), int(known.sum()), groups, int((~known).sum()))

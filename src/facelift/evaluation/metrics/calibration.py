@@ -30,11 +30,6 @@ class Reliability:
     """NaN where there is no point."""
     points: int
 
-    @property
-    def calibration_error(self) -> float:
-        """Mean of |observed - expected| over the levels."""
-        return float(np.abs(self.observed - self.expected).mean())
-
 
 @dataclass(frozen=True, eq=False)
 class Quantiles:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from facelift.evaluation.metrics.landmarks_3d import mean_of_finite
 from facelift.lifting import formulas
 
 _STEPS = 10
@@ -19,16 +18,6 @@ class Consistency:
     """World units; NaN where fewer than two views see the landmark, its rays are parallel, or it lies behind one."""
     residual_px: Float[np.ndarray, "b views n"]
     """Distance of each prediction from its reprojected point; NaN where there is none."""
-
-    @property
-    def per_landmark_px(self) -> Float[np.ndarray, "n"]:
-        """Mean residual of each landmark over frames and views."""
-        return mean_of_finite(self.residual_px.reshape(-1, self.residual_px.shape[-1]), axis=0)
-
-    @property
-    def per_frame_px(self) -> Float[np.ndarray, "b"]:
-        """Mean residual of each frame over views and landmarks."""
-        return mean_of_finite(self.residual_px.reshape(len(self.residual_px), -1), axis=1)
 
     @property
     def observations(self) -> int:

@@ -94,6 +94,20 @@ def shape_turn(
     return procrustes(source[None], target[None], with_scale=True).rotation[0].T
 
 
+def without_shape_turn(
+    predicted: Float[np.ndarray, "m 3 3"],
+    shape: Float[np.ndarray, "m n 3"],
+    points: Float[np.ndarray, "m n 3"],
+    rotation: Float[np.ndarray, "m 3 3"],
+    half: Bool[np.ndarray, "m"],
+) -> Float[np.ndarray, "m 3 3"]:
+    """Predictions in the truth's head axes; each half of the faces by the `shape_turn` of the other half."""
+    turned = np.empty_like(predicted)
+    for part in (half, ~half):
+        turned[part] = predicted[part] @ shape_turn(shape[~part], points[~part], rotation[~part])
+    return turned
+
+
 def _mean_shape(shapes: Float[np.ndarray, "m n 3"]) -> Float[np.ndarray, "n 3"]:
     centred = shapes - shapes.mean(1, keepdims=True)
     return (centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)).mean(0)

@@ -84,16 +84,10 @@ def _row(table: Table, row: Row) -> str:
 
 def _cell(table: Table, row: Row, column: str) -> str:
     cell = row.cells.get(column)
-    if cell is None:
-        return "-"
-    if isinstance(cell, int):
-        return str(cell)
-    if not isinstance(cell, Measured):
-        return f"{cell:.{table.digits}f}"
-    value = f'<span title="over {cell.count}">{cell.value:.{table.digits}f}</span>'
-    if cell.low is None:
-        return value
-    return f"{value} <small>[{cell.low:.{table.digits}f}, {cell.high:.{table.digits}f}]</small>"
+    value, interval = table.cell_text(cell)
+    if isinstance(cell, Measured):
+        value = f'<span title="over {cell.count}">{value}</span>'
+    return f"{value} <small>[{interval}]</small>" if interval else value
 
 
 def _gallery(heading: str, pictures: Sequence[Picture]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from facelift.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_mean, bootstrap_statistic
+from facelift.evaluation.metrics.bootstrap import DRAWS, bootstrap_difference, bootstrap_mean, bootstrap_statistic
 from facelift.evaluation.tables.table import Measured, Row, measured
 
 FAILED = "not found = failed"
@@ -24,7 +24,7 @@ def difference(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"], identity: n
     return measured(bootstrap_difference(np.where(both, a, nan), np.where(both, b, nan), groups=identity))
 
 
-def statistic(of: Callable[[np.ndarray], float], identity: np.ndarray, *, count: int, draws: int = 400) -> Measured:
+def statistic(of: Callable[[np.ndarray], float], identity: np.ndarray, *, count: int, draws: int = DRAWS) -> Measured:
     """Any function of the indices of the faces drawn; `count` is what it is over."""
     found = bootstrap_statistic(of, len(identity), groups=identity, draws=draws)
     return Measured(found.value, count, found.low, found.high)

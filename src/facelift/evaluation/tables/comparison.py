@@ -3,9 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
-from facelift.evaluation.tables.table import Measured, Row, Table
+import numpy as np
+from jaxtyping import Float
+
+from facelift.evaluation.tables import cells
+from facelift.evaluation.tables.table import Row, Table
 
 NOTE = "Below 0: the first is better. Over the faces that both found; an interval without 0 is a difference."
+BOTH_FOUND = "on the faces that both found"
+"""What the rows of the two systems' own means are called."""
 
 
 @runtime_checkable
@@ -26,7 +32,25 @@ def chosen(entries: Sequence[E], names: tuple[str, str]) -> tuple[E, E]:
     return by_name[names[0]], by_name[names[1]]
 
 
-def comparison_table(names: tuple[str, str], cells: Mapping[str, Measured], digits: int = 2) -> Table:
-    """One row, first - second."""
+def comparison_table(
+    names: tuple[str, str],
+    errors: Mapping[str, tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]],
+    identity: np.ndarray,
+    *,
+    digits: int = 2,
+) -> Table:
+    """Column -> errors of both systems; a row of first - second, and one of each system's means.
+
+    All three rows are over the faces in which both errors of the column are finite.
+    """
     pair = " - ".join(names)
-    return Table(f"{pair}, paired", tuple(cells), (Row(pair, cells),), (NOTE,), digits=digits)
+    rows = [Row(pair, {column: cells.difference(a, b, identity) for column, (a, b) in errors.items()})]
+    for which, name in enumerate(names):
+        means = {column: cells.mean(_of_both(*both)[which], identity) for column, both in errors.items()}
+        rows.append(Row(f"{name}, {BOTH_FOUND}", means))
+    return Table(f"{pair}, paired", tuple(errors), tuple(rows), (NOTE,), digits=digits)
+
+
+def _of_both(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.where(both, a, np.nan), np.where(both, b, np.nan)

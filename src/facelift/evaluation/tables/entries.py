@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from facelift.boxes import tight_box
 from facelift.evaluation.metrics.nme import face_nme, point_errors
 from facelift.evaluation.metrics.normalisers import box_diagonal, box_size, inter_ocular, inter_pupil
-from facelift.evaluation.predictions import UNREADABLE, Predictions
+from facelift.evaluation.predictions import FAILED, UNREADABLE, Predictions
 from facelift.evaluation.truth import Truth
 
 NORMALISERS: dict[str, tuple[str, Callable[[Truth], np.ndarray]]] = {
@@ -110,9 +110,10 @@ def place(system: str, predictions: Predictions, names: Sequence[str], benchmark
 def coverage(system: str, placed: Predictions, absent: int) -> str:
     """The sentence of a table's notes on faces not found."""
     missing = f", {absent} of them absent from its file" if absent else ""
-    count = placed.about.get(UNREADABLE, "0")
-    unreadable = f", {count} with a picture that could not be read" if count != "0" else ""
-    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}{unreadable}."
+    reasons = {UNREADABLE: "with a picture that could not be read", FAILED: "on which the system failed with an error"}
+    counts = {reason: placed.about.get(key, "0") for key, reason in reasons.items()}
+    lost = "".join(f", {count} {reason}" for reason, count in counts.items() if count != "0")
+    return f"{system}: {len(placed)} faces, {int((~placed.found).sum())} not found{missing}{lost}."
 
 
 def finite(arrays: Float[np.ndarray, "m a c"]) -> Bool[np.ndarray, "m"]:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from facelift.datasets.benchmarks import Benchmark, FacesOfMeshes
 from facelift.evaluation.metrics.upsample import midpoint_subdivision, with_midpoints
+from facelift.evaluation.truth import check_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,11 @@ class MeshSet:
     def unit(self) -> str:
         """Of the vertices: "mm", or "unknown"."""
         return self.faces.meshes[0].mesh.unit
+
+    @property
+    def vertex_count(self) -> int:
+        """Of each face, those of `upsampled` included."""
+        return len(self.faces.meshes[0].mesh.vertices) + sum(len(edges) for edges in self.edges)
 
     def upsampled(self, times: int) -> "MeshSet":
         """With every triangle cut into four, `times` times. Raises ValueError for a set without triangles."""
@@ -71,7 +77,10 @@ class MeshSet:
 
 
 def gather_meshes(benchmark: Benchmark, faces: FacesOfMeshes) -> MeshSet:
-    """One pass over the set for what is small. Raises what its reader raises."""
+    """One pass over the set for what is small.
+
+    Raises ValueError for a name that comes twice, and what the reader raises.
+    """
     names, identities, rotations = [], [], []
     columns: dict[str, list[str]] = {}
     for index in range(len(faces)):
@@ -81,6 +90,7 @@ def gather_meshes(benchmark: Benchmark, faces: FacesOfMeshes) -> MeshSet:
         rotations.append(np.full((3, 3), np.nan) if sample.rotation is None else sample.rotation)
         for key in benchmark.groups:
             columns.setdefault(key, []).append(str(sample.attributes.get(key, "")))
+    check_names(benchmark.name, names)
     attributes = {key: np.array(values, str) for key, values in columns.items() if any(values)}
     rotation = np.stack(rotations) if benchmark.pose else None
     return MeshSet(benchmark, faces, np.array(names, str), np.array(identities, str), attributes, rotation)

@@ -20,6 +20,7 @@ from facelift.evaluation.tables.comparison import chosen, comparison_table
 from facelift.evaluation.tables.entries import coverage, finite, place
 from facelift.evaluation.tables.mesh_set import MeshSet
 from facelift.evaluation.tables.table import Row, Table
+from facelift.evaluation.tables.vertices import vertex_table
 from facelift.landmarks import SCHEMES
 
 SCHEME = "ibug68"
@@ -93,14 +94,15 @@ def place_meshes(system: str, predictions: Predictions, meshes: MeshSet) -> tupl
 def mesh_tables(meshes: MeshSet, entries: Sequence[MeshEntry]) -> list[Table]:
     """Those that labels and predictions have the data for."""
     optional = [table for table in (nmlc_3d_table(meshes, entries), pose_table(meshes, entries)) if table.rows]
-    return [nmlc_table(meshes, entries), *category_tables(meshes, entries), *optional, vertex_table(entries)]
+    chosen = vertex_table(meshes, {entry.system: entry.nmlc.indices for entry in entries}, SCHEME)
+    return [nmlc_table(meshes, entries), *category_tables(meshes, entries), *optional, chosen]
 
 
 def mesh_comparison(meshes: MeshSet, entries: Sequence[MeshEntry], names: tuple[str, str]) -> Table:
-    """Paired difference of NMLC per face, each system by its own vertices."""
-    a, b = chosen(entries, names)
-    found = cells.difference(100 * a.nmlc.per_face, 100 * b.nmlc.per_face, meshes.identity)
-    return comparison_table(names, {"NMLC, %": found})
+    """Paired difference of NMLC per face, whole and by region, each system by its own vertices."""
+    a, b = (region_nme(entry.nmlc.errors, REGIONS) for entry in chosen(entries, names))
+    errors = {f"NMLC {region}, %": (100 * a[region], 100 * b[region]) for region in a}
+    return comparison_table(names, errors, meshes.identity)
 
 
 def nmlc_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
@@ -168,13 +170,6 @@ def pose_table(meshes: MeshSet, entries: Sequence[MeshEntry]) -> Table:
         rows += cells.both_ways(entry.system, errors, meshes.identity, failure=POSE_FAILURE)
     notes = (f"{cells.FAILED}: over all faces, one not found scores a quarter turn.",)
     return Table("Pose", tuple(POSE_FAILURE), tuple(rows), notes, digits=3)
-
-
-def vertex_table(entries: Sequence[MeshEntry]) -> Table:
-    """The chosen vertices, to be frozen and applied to another split."""
-    columns = tuple(str(index) for index in range(SCHEMES[SCHEME].size))
-    rows = tuple(Row(e.system, {str(i): int(v) for i, v in enumerate(e.nmlc.indices)}) for e in entries)
-    return Table("Chosen vertex of each landmark", columns, rows)
 
 
 def _regions(entry: MeshEntry, found: Nmlc, meshes: MeshSet) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from facelift.evaluation.tables import cells
+from facelift.evaluation.metrics.nme import region_nme
 from facelift.evaluation.tables.comparison import chosen, comparison_table
 from facelift.evaluation.tables.entries import Entry, Protocol
 from facelift.evaluation.tables.nme import attribute_tables, nme_table, point_set_tables, region_table
@@ -12,6 +12,7 @@ from facelift.evaluation.tables.shape import shape_table
 from facelift.evaluation.tables.table import Table
 from facelift.evaluation.tables.uncertainty import quantile_table, uncertainty_table, visibility_table
 from facelift.evaluation.truth import Truth
+from facelift.landmarks import SCHEMES
 
 
 def point_tables(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> list[Table]:
@@ -21,16 +22,17 @@ def point_tables(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> 
 
 
 def point_comparison(truth: Truth, entries: Sequence[Entry], names: tuple[str, str]) -> Table:
-    """Paired differences of NME and pose, over the faces that both found."""
+    """Paired differences of NME, whole and by region, and of pose, over the faces that both found."""
     a, b = chosen(entries, names)
-    found = {}
+    errors = {}
     if truth.has_points:
-        found["NME, %"] = cells.difference(100 * a.per_face(truth), 100 * b.per_face(truth), truth.identity)
+        first, second = (region_nme(e.errors, SCHEMES[truth.scheme].regions, truth.counted) for e in (a, b))
+        errors = {f"NME {region}, %": (100 * first[region], 100 * second[region]) for region in first}
     if has_pose(truth):
-        first, second = pose_errors(truth, a), pose_errors(truth, b)
-        if first is not None and second is not None:
-            found["pose MAE, degrees"] = cells.difference(first, second, truth.identity)
-    return comparison_table(names, found)
+        poses = pose_errors(truth, a), pose_errors(truth, b)
+        if poses[0] is not None and poses[1] is not None:
+            errors["pose MAE, degrees"] = poses[0], poses[1]
+    return comparison_table(names, errors, truth.identity)
 
 
 def _of_labels(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> Iterator[Table]:
@@ -39,7 +41,6 @@ def _of_labels(truth: Truth, protocol: Protocol, entries: Sequence[Entry]) -> It
         yield region_table(truth, protocol, entries)
         yield from point_set_tables(truth, protocol, entries)
         yield from attribute_tables(truth, protocol, entries)
-    if truth.has_points and truth.yaw is not None:
         yield offset_table(truth, protocol, entries)
     if has_pose(truth):
         yield pose_table(truth, entries)

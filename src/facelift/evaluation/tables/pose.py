@@ -11,9 +11,9 @@ from facelift.evaluation.metrics.pose import (
     euler_near,
     frobenius,
     geodesic_deg,
-    shape_turn,
     within_99,
     without_frame_turn,
+    without_shape_turn,
 )
 from facelift.evaluation.tables import cells, published
 from facelift.evaluation.tables.entries import Entry, finite
@@ -41,7 +41,8 @@ def pose_table(truth: Truth, entries: Sequence[Entry]) -> Table:
         f"Angles in the convention of {convention}; means over the faces found.",
         f"{cells.FAILED}: over all faces, one not found scores a quarter turn: 90 degrees, norm 2.",
         f"{int((~kept).sum())} of {len(kept)} faces with an angle beyond 99 degrees are left out, as usual.",
-        "head axes by shape: the turn between both head frames, by Procrustes of the mean landmarks in them, is off.",
+        "head axes by shape: the turn between both head frames, by Procrustes of the mean landmarks in them, is off; "
+        "fitted on the other half of people, by the set's 3D points and poses, never by predicted poses.",
         "head axes aligned: a constant turn between both frames, fitted on the other half of people, is off.",
         *(entry.coverage for entry in entries if not truth.has_points),
     )
@@ -66,18 +67,25 @@ def _rows(truth: Truth, entry: Entry, kept: Bool[np.ndarray, "m"]) -> list[Row]:
         return []
     rotation, half = entry.rotation, identity_halves(truth.identity.tolist())
     rows = _both_ways(entry.system, truth, rotation, kept)
-    rows += _both_ways(f"{entry.system}, all {len(truth)} faces", truth, rotation, np.ones_like(kept))
-    shape = entry.predictions.points_3d
-    if truth.rotation is not None and truth.points_3d is not None and shape is not None and finite(rotation).any():
-        shape = np.where(finite(rotation)[:, None, None], shape, np.nan)
-        turned = rotation @ shape_turn(shape, truth.points_3d, truth.rotation)
-        rows += _both_ways(f"{entry.system}, head axes by shape", truth, turned, kept)
-    if truth.rotation is not None:
-        both = finite(rotation) & finite(truth.rotation)
-        if both[half].any() and both[~half].any():
-            turned = without_frame_turn(rotation, truth.rotation, half)
-            rows += _both_ways(f"{entry.system}, head axes aligned", truth, turned, kept)
+    if not kept.all():
+        rows += _both_ways(f"{entry.system}, all {len(truth)} faces", truth, rotation, np.ones_like(kept))
+    if truth.rotation is None:
+        return rows
+    shape, both = entry.predictions.points_3d, finite(rotation) & finite(truth.rotation)
+    if truth.points_3d is not None and shape is not None:
+        usable = both & finite(shape) & finite(truth.points_3d)
+        if _in_both_halves(usable, half):
+            shape = np.where(usable[:, None, None], shape, np.nan)
+            turned = without_shape_turn(rotation, shape, truth.points_3d, truth.rotation, half)
+            rows += _both_ways(f"{entry.system}, head axes by shape", truth, turned, kept)
+    if _in_both_halves(both, half):
+        turned = without_frame_turn(rotation, truth.rotation, half)
+        rows += _both_ways(f"{entry.system}, head axes aligned", truth, turned, kept)
     return rows
+
+
+def _in_both_halves(faces: Bool[np.ndarray, "m"], half: Bool[np.ndarray, "m"]) -> bool:
+    return bool(faces[half].any() and faces[~half].any())
 
 
 def _both_ways(system: str, truth: Truth, rotation: np.ndarray, kept: np.ndarray) -> list[Row]:

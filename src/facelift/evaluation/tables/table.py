@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from facelift.evaluation.metrics.bootstrap import Interval
 
 
@@ -18,7 +20,7 @@ class Measured:
     count: int
     """Faces that it is over."""
     low: float | None = None
-    """Lower end of the bootstrap's 95 % interval."""
+    """Lower end of the bootstrap's 95 % interval; NaN where it is not known."""
     high: float | None = None
 
 
@@ -69,10 +71,10 @@ class Table:
         return "\n".join([self.title, *body, *(f"- {note}" for note in self.notes)])
 
     def markdown(self) -> str:
-        """GitHub's table."""
+        """GitHub's table; a bar in a name is escaped."""
         lines = [("system", *self.columns, "N", "source"), ("---",) * (len(self.columns) + 3)]
         lines += [(*self._line(row)[:-1], row.source) for row in self.rows]
-        body = ["| " + " | ".join(line) + " |" for line in lines]
+        body = ["| " + " | ".join(part.replace("|", "\\|") for part in line) + " |" for line in lines]
         return "\n".join([f"### {self.title}", "", *body, "", *(f"- {note}" for note in self.notes)])
 
     def csv(self) -> str:
@@ -110,15 +112,23 @@ class Table:
         mark = "" if row.source == "measured" else f"published: {row.source}"
         return row.system, *(self._cell(row.cells.get(column)) for column in self.columns), row.over, mark
 
-    def _cell(self, cell: Measured | float | int | None) -> str:
-        if cell is None:
-            return "-"
-        if isinstance(cell, int):
-            return str(cell)
+    def cell_text(self, cell: Measured | float | int | None) -> tuple[str, str]:
+        """A cell's value and its interval, each "-" where it is not known; the interval "" where a cell has none."""
+        if cell is None or isinstance(cell, int):
+            return "-" if cell is None else str(cell), ""
         if not isinstance(cell, Measured):
-            return f"{cell:.{self.digits}f}"
-        value = f"{cell.value:.{self.digits}f}"
-        return value if cell.low is None else f"{value} [{cell.low:.{self.digits}f}, {cell.high:.{self.digits}f}]"
+            return self._number(cell), ""
+        if cell.low is None or cell.high is None or np.isnan(cell.value):
+            return self._number(cell.value), ""
+        known = np.isfinite([cell.low, cell.high]).all()
+        return self._number(cell.value), f"{self._number(cell.low)}, {self._number(cell.high)}" if known else "-"
+
+    def _cell(self, cell: Measured | float | int | None) -> str:
+        value, interval = self.cell_text(cell)
+        return f"{value} [{interval}]" if interval else value
+
+    def _number(self, value: float) -> str:
+        return "-" if np.isnan(value) else f"{value:.{self.digits}f}"
 
 
 def _parts(cell: Measured | float) -> tuple[float, int | None, float | None, float | None]:

@@ -25,13 +25,15 @@ from facelift.evaluation.truth import Truth
 MODELS: tuple[Model, ...] = ("laplacian", "gaussian")
 QUANTILES = np.array([0.5, 0.75, 0.9, 0.95])
 _QUANTILE_NAMES = tuple(f"{100 * level:g} %" for level in QUANTILES)
-VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "precision": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[0],
-    "recall": lambda probability, visible: precision_recall(probability, visible, threshold=0.5)[1],
-    "AP": average_precision,
-    "AUC": roc_auc,
+VISIBILITY_SCORES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+    "precision": lambda probability, visible, times: precision_recall(probability, visible, threshold=0.5, times=times)[
+        0
+    ],
+    "recall": lambda probability, visible, times: precision_recall(probability, visible, threshold=0.5, times=times)[1],
+    "AP": lambda probability, visible, times: average_precision(probability, visible, times=times),
+    "AUC": lambda probability, visible, times: roc_auc(probability, visible, times=times),
 }
-"""Of the predicted probabilities of being visible and the labels, as fractions."""
+"""Of the predicted probabilities of being visible, the labels, and how often each counts; as fractions."""
 
 
 def uncertainty_table(truth: Truth, entries: Sequence[Entry]) -> Table:
@@ -100,7 +102,6 @@ def _quantile_cells(truth: Truth, distances: np.ndarray) -> dict[str, Measured]:
             ),
             truth.identity,
             count=int(np.isfinite(distances).sum()),
-            draws=100,
         )
 
     return {name: of(level) for name, level in zip(_QUANTILE_NAMES, QUANTILES, strict=True)}
@@ -161,13 +162,15 @@ def _visibility_rows(truth: Truth, entry: Entry, probability: np.ndarray) -> lis
 
 
 def _visibility_cells(truth: Truth, probability: np.ndarray, scored: np.ndarray) -> dict[str, Measured]:
-    visible = truth.state == VISIBLE
+    """Of all points in falling order of probability, each as often as a draw holds its face: sorted but once."""
+    order = np.argsort(-probability[scored], kind="stable")
+    ranked, visible = probability[scored][order], (truth.state == VISIBLE)[scored][order]
+    face = np.nonzero(scored)[0][order]
 
-    def of(score: Callable[[np.ndarray, np.ndarray], float]) -> Measured:
+    def of(score: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Measured:
         def statistic(drawn: np.ndarray) -> float:
-            mask = scored[drawn]
-            return 100 * score(probability[drawn][mask], visible[drawn][mask])
+            return 100 * score(ranked, visible, np.bincount(drawn, minlength=len(truth))[face])
 
-        return cells.statistic(statistic, truth.identity, count=int(scored.any(1).sum()), draws=100)
+        return cells.statistic(statistic, truth.identity, count=int(scored.any(1).sum()))
 
     return {name: of(score) for name, score in VISIBILITY_SCORES.items()}

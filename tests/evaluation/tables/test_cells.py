@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facelift.evaluation.tables.cells import both_ways, difference
+from facelift.evaluation.tables.cells import both_ways, difference, statistic
 
 PEOPLE = np.array(["a", "a", "b", "c"])
 
@@ -26,3 +26,17 @@ def test_a_difference_is_over_the_faces_that_both_found():
     cell = difference(a, b, PEOPLE)
     assert cell.value == pytest.approx(0.5) and cell.count == 2
     assert difference(b, a, PEOPLE).value == pytest.approx(-0.5)
+
+
+def test_a_statistic_is_drawn_from_the_people_who_are_scored():
+    values = np.array([1.0, 2, 4, np.nan])
+
+    def total(drawn: np.ndarray) -> float:
+        return float(np.nansum(values[drawn]))
+
+    two = statistic(total, PEOPLE, count=3, scored=np.array([True, True, True, False]))
+    assert (two.value, two.count, two.low, two.high) == (7, 3, 6, 8)  # a a, a b or b b
+    one = statistic(total, PEOPLE, count=2, scored=np.array([True, True, False, False]))
+    assert one.value == 3 and np.isnan(one.low) and np.isnan(one.high)
+    nobody = statistic(total, PEOPLE, count=0, scored=np.zeros(4, bool))
+    assert nobody.count == 0 and np.isnan([nobody.value, nobody.low, nobody.high]).all()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from facelift.evaluation.metrics.bootstrap import DRAWS, bootstrap_difference, bootstrap_mean, bootstrap_statistic
 from facelift.evaluation.tables.table import Measured, Row, measured
@@ -24,9 +24,19 @@ def difference(a: Float[np.ndarray, "m"], b: Float[np.ndarray, "m"], identity: n
     return measured(bootstrap_difference(np.where(both, a, nan), np.where(both, b, nan), groups=identity))
 
 
-def statistic(of: Callable[[np.ndarray], float], identity: np.ndarray, *, count: int, draws: int = DRAWS) -> Measured:
-    """Any function of the indices of the faces drawn; `count` is what it is over."""
-    found = bootstrap_statistic(of, len(identity), groups=identity, draws=draws)
+def statistic(
+    of: Callable[[np.ndarray], float],
+    identity: np.ndarray,
+    *,
+    count: int,
+    scored: Bool[np.ndarray, "m"] | None = None,
+    draws: int = DRAWS,
+) -> Measured:
+    """Any function of the indices of the faces drawn, of those `scored`; `count` is what it is over."""
+    index = np.arange(len(identity)) if scored is None else np.flatnonzero(scored)
+    if not len(index):
+        return Measured(np.nan, count, np.nan, np.nan)
+    found = bootstrap_statistic(lambda drawn: of(index[drawn]), len(index), groups=identity[index], draws=draws)
     return Measured(found.value, count, found.low, found.high)
 
 

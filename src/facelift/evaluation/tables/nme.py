@@ -134,7 +134,10 @@ def _nme_cells(nme: np.ndarray, truth: Truth, protocol: Protocol) -> dict[str, M
 
 
 def _over_faces(nme: np.ndarray, truth: Truth, score: Callable[[np.ndarray], float]) -> Measured:
-    return cells.statistic(lambda drawn: 100 * score(nme[drawn]), truth.identity, count=int((~np.isnan(nme)).sum()))
+    scored = ~np.isnan(nme)
+    return cells.statistic(
+        lambda drawn: 100 * score(nme[drawn]), truth.identity, count=int(scored.sum()), scored=scored
+    )
 
 
 def _yaw_cells(nme: np.ndarray, truth: Truth) -> dict[str, Measured]:
@@ -147,8 +150,8 @@ def _yaw_cells(nme: np.ndarray, truth: Truth) -> dict[str, Measured]:
 
     edges = zip(YAW_NAMES, AFLW2000_YAW_EDGES, AFLW2000_YAW_EDGES[1:], strict=False)
     masks = {name: (np.abs(yaw) >= low) & (np.abs(yaw) < high) for name, low, high in edges}
-    found = int((np.isfinite(nme) & np.isfinite(yaw)).sum())
-    mean_of_bins = cells.statistic(over_bins, truth.identity, count=found)
+    found = np.isfinite(nme) & np.isfinite(yaw)
+    mean_of_bins = cells.statistic(over_bins, truth.identity, count=int(found.sum()), scored=found)
     bins = {name: cells.mean(100 * errors, truth.identity) for name, errors in _by_mask(nme, masks).items()}
     return bins | {"mean of bins": mean_of_bins}
 

@@ -102,6 +102,7 @@ def _quantile_cells(truth: Truth, distances: np.ndarray) -> dict[str, Measured]:
             ),
             truth.identity,
             count=int(np.isfinite(distances).sum()),
+            scored=np.isfinite(distances).any(1),
         )
 
     return {name: of(level) for name, level in zip(_QUANTILE_NAMES, QUANTILES, strict=True)}
@@ -124,6 +125,7 @@ def _calibration_rows(truth: Truth, entry: Entry, distances: np.ndarray, model: 
         lambda drawn: float(np.nansum(nll[drawn]) / (count[drawn].sum() or np.nan)),
         truth.identity,
         count=int(count.sum()),
+        scored=count > 0,
     )
     system = f"{entry.system}, {model}"
     rows = [Row(system, {**_coverage_cells(truth, distances, known, model), "NLL, nats a point": likelihood})]
@@ -148,7 +150,10 @@ def _coverage_cells(truth: Truth, distances: np.ndarray, scored: np.ndarray, mod
         "inside 90 %": lambda drawn: 100 * float(observed(drawn)[-1]),
         "calibration error": lambda drawn: 100 * float(np.abs(observed(drawn)[:-2] - LEVELS).mean()),
     }
-    return {name: cells.statistic(of, truth.identity, count=int(count.sum())) for name, of in statistics.items()}
+    return {
+        name: cells.statistic(of, truth.identity, count=int(count.sum()), scored=count > 0)
+        for name, of in statistics.items()
+    }
 
 
 def _visibility_rows(truth: Truth, entry: Entry, probability: np.ndarray) -> list[Row]:
@@ -171,6 +176,7 @@ def _visibility_cells(truth: Truth, probability: np.ndarray, scored: np.ndarray)
         def statistic(drawn: np.ndarray) -> float:
             return 100 * score(ranked, visible, np.bincount(drawn, minlength=len(truth))[face])
 
-        return cells.statistic(statistic, truth.identity, count=int(scored.any(1).sum()))
+        faces = np.asarray(scored.any(1))
+        return cells.statistic(statistic, truth.identity, count=int(faces.sum()), scored=faces)
 
     return {name: of(score) for name, score in VISIBILITY_SCORES.items()}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -80,6 +81,8 @@ WFLW98 = _scheme(
 edge outer to inner, lower edge back), 42-50 right brow (upper edge inner to outer, lower edge back), 51-54 nose bridge
 to tip, 55-59 nostrils, 60-67 left eye from the outer corner over the upper lid, 68-75 right eye from the inner corner
 over the upper lid, 76-87 outer lip, 88-95 inner lip, 96 and 97 pupils."""
+JAW = slice(0, 33)
+"""The jaw line of WFLW-98."""
 
 IBUG68 = _scheme(
     "ibug68",
@@ -250,6 +253,15 @@ def wflw98_of_ibug68() -> np.ndarray:
 def normals() -> Float[np.ndarray, "98 3"]:
     """Outward unit normals of the mean head at the WFLW-98 landmarks, canonical frame; read-only."""
     return _mean_head("normals")
+
+
+def outline_weight(facing: Any) -> Any:
+    """How far a jaw label in a photo is one of the jaw's bone: from 1 where the jaw faces the camera (cosine of its
+    normal and the view, above 0.5) to 0 where it has turned away (below -0.2) and people mark the outline instead.
+
+    Of an array or a tensor.
+    """
+    return ((facing + 0.2) / 0.7).clip(0, 1)
 
 
 @cache

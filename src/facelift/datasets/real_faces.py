@@ -13,7 +13,7 @@ from facelift.datasets.densify import wflw98_from_ibug68
 from facelift.datasets.packed import PackedSet
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE, FaceSample
 from facelift.geometry import MIRROR, roll_rotation
-from facelift.landmarks import WFLW98, normals, wflw98_of_ibug68
+from facelift.landmarks import JAW, WFLW98, normals, outline_weight, wflw98_of_ibug68
 from facelift.lifting.single_view import fit_single_views, shape_space
 
 
@@ -64,17 +64,20 @@ class RealFaces:
     def fit_poses(self, landmarks: Float[np.ndarray, "n 98 3"]) -> float:
         """Gives every training photo a rotation and its hidden landmarks, by fitting the space of these lifted
         landmarks to its labels; returns the share of photos whose fit is good, the others stay without.
+
+        A first fit hardly looks at the jaw, a second one as far as the first says that its labels are the bone's.
         """
         self._poses = {}
         crops = [self.crop(key, 16) for key in self.train]
         points = np.stack([crop.points for crop in crops])
-        states = np.stack([crop.state for crop in crops])
-        weights = np.ones(states.shape)
+        space, weights = shape_space(landmarks), np.ones(points.shape[:2])
         weights[:, 96:] = 0  # lifted shapes know no pupils
-        weights[:, :33][states[:, :33] == UNKNOWN] = 0.25  # an outline in the picture, not always the jaw's bone
-        fits = fit_single_views(points, weights, shape_space(landmarks))
-        away = np.einsum("ni,li->nl", fits.rotation[:, 2], normals()) > 0
-        untrusted = ~np.isfinite(points).all(-1) | ((states == UNKNOWN) & away)
+        weights[:, JAW] = 0.1
+        first = fit_single_views(points, weights, space)
+        weights[:, JAW] = _bone(first.rotation)
+        fits = fit_single_views(points, weights, space)
+        untrusted = ~np.isfinite(points).all(-1)
+        untrusted[:, JAW] |= _bone(fits.rotation) < 0.5
         untrusted[:, 96:] = False
         hidden = np.where(untrusted[..., None], fits.points, np.nan)
         for index in np.flatnonzero(fits.good()):
@@ -116,6 +119,11 @@ class RealFaces:
             return np.full((3, 3), np.nan), np.full((98, 2), np.nan)
         rotation, hidden = self._poses[key]
         return rotation, crop_transform(sample.box, size=1).to_image(hidden)
+
+
+def _bone(rotation: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 33"]:
+    """`outline_weight` of the jaw in these poses."""
+    return outline_weight(-np.einsum("ni,li->nl", rotation[:, 2], normals()[JAW]))
 
 
 def flip(image, points, state):

@@ -40,6 +40,14 @@ class LifterOutput(Protocol):
     def cholesky(self) -> Tensor:
         """(b, n, 2, 2) lower-triangular factor of the covariance of `points`."""
 
+    @property
+    def marks(self) -> Tensor:
+        """(b, n, 2) where people mark the landmarks in the picture."""
+
+    @property
+    def marks_cholesky(self) -> Tensor:
+        """(b, n, 2, 2) lower-triangular factor of the covariance of `marks`."""
+
 
 @dataclass(frozen=True)
 class MultiViewTarget:
@@ -78,6 +86,16 @@ def multi_frame_terms(
     return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight, beta=beta)}
 
 
+def marks_term(
+    prediction: LifterOutput, points: Float[Tensor, "b n 2"], *, beta: float = 0.0
+) -> dict[str, Float[Tensor, ""]]:
+    """Beyond the paper: the likelihood of every human label, NaN where there is none, under `marks`."""
+    labelled = torch.isfinite(points).all(-1).float()
+    return {
+        "frames_marks": laplacian_loss(prediction.marks, points, prediction.marks_cholesky, weight=labelled, beta=beta)
+    }
+
+
 def single_view_terms(
     prediction: LifterOutput, rotation: Float[Tensor, "b 3 3"], hidden: Float[Tensor, "b n 2"]
 ) -> dict[str, Float[Tensor, ""]]:
@@ -97,6 +115,11 @@ def weighted_sum(terms: dict[str, Float[Tensor, ""]], factors: Mapping[str, floa
     return torch.stack([factors[name] * value for name, value in terms.items()]).sum()
 
 
+def facing_camera(rotation: Float[Tensor, "*b 3 3"], normals: Float[Tensor, "n 3"]) -> Float[Tensor, "*b n"]:
+    """Cosine of each outward normal and the direction towards the camera, which looks along its +z."""
+    return -(normals @ rotation[..., 2, :, None])[..., 0]
+
+
 def frame_mask(
     rotation: Float[Tensor, "*b 3 3"],
     normals: Float[Tensor, "n 3"],
@@ -110,7 +133,7 @@ def frame_mask(
     `rotation` is the predicted cam_from_world rotation, `normals` the template's outward normals in the
     canonical frame. The camera looks along its +z, so towards it is (0, 0, -1). Carries no gradient.
     """
-    facing = -(normals @ rotation.detach()[..., 2, :, None])[..., 0]
+    facing = facing_camera(rotation.detach(), normals)
     limit = facing.new_full((len(normals),), threshold)
     limit[list(bridge)] = bridge_threshold
     return facing > limit

@@ -16,7 +16,7 @@ from facelift.models.heads import Head
 
 FRONTAL_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 """6D form of a camera straight in front: what a fresh rotation head predicts."""
-OFFSET_SCALE, T_XY_SCALE, T_Z_SCALE, SIGMA_SCALE = 0.05, 0.1, 0.5, 0.02
+OFFSET_SCALE, T_XY_SCALE, T_Z_SCALE, SIGMA_SCALE, MARK_SCALE = 0.05, 0.1, 0.5, 0.02, 0.05
 """Units of the heads' outputs, so that all of them work at the scale of one: canonical units and crop widths."""
 
 
@@ -34,10 +34,18 @@ class LifterOutput(NamedTuple):
     """Lower-triangular factor of the covariance of `points`, crop widths."""
     visibility: Float[Tensor, "b 98"]
     """Logit that the landmark is seen."""
+    marks: Float[Tensor, "b 98 2"]
+    """Where people mark the landmarks in the picture: the jaw on the visible outline. Crop widths."""
+    marks_cholesky: Float[Tensor, "b 98 2 2"]
+    """Lower-triangular factor of the covariance of `marks`, crop widths."""
 
 
 class Lifter(nn.Module):
-    """Encoder, token decoder and heads; 3D = template + offset, t = t_sphere(R) + dt, 2.5D = projection."""
+    """Encoder, token decoder and heads; 3D = template + offset, t = t_sphere(R) + dt, 2.5D = projection.
+
+    Beyond the paper: `marks` = projection + residual. People mark the jaw of a turned head on its outline, which
+    is no fixed place of the skull; without a head of their own they would bend the 3D jaw towards the camera.
+    """
 
     template: Tensor
     frontal: Tensor
@@ -50,7 +58,7 @@ class Lifter(nn.Module):
             tokens=98 + 3, image_width=self.encoder.width, image_tokens=token_count(self.encoder)
         )
         width = self.decoder.width
-        self.offset, self.spread = Head(width, 3), Head(width, 4)
+        self.offset, self.spread, self.marks = Head(width, 3), Head(width, 4), Head(width, 5)
         self.rotation, self.t_xy, self.t_z = Head(width, 6), Head(width, 2), Head(width, 1)
         self.register_buffer("template", torch.zeros(98, 3) if template is None else template.float().clone())
         self.register_buffer("frontal", torch.tensor(FRONTAL_6D), persistent=False)
@@ -63,14 +71,17 @@ class Lifter(nn.Module):
         rotation = rotation_from_6d(self.frontal + self.rotation(turn))
         residual = torch.cat([T_XY_SCALE * self.t_xy(shift), T_Z_SCALE * self.t_z(depth)], dim=-1)
         translation = sphere_translation(rotation) + residual
-        spread = self.spread(marks)
+        spread, marked = self.spread(marks), self.marks(marks)
+        points = project(landmarks, rotation, translation, self.K)
         return LifterOutput(
             landmarks,
             rotation,
             translation,
-            project(landmarks, rotation, translation, self.K),
+            points,
             SIGMA_SCALE * cholesky_from_raw(spread[..., :3]),
             spread[..., 3],
+            points.detach() + MARK_SCALE * marked[..., :2],
+            SIGMA_SCALE * cholesky_from_raw(marked[..., 2:]),
         )
 
     def start_from_detector(self, state: dict[str, Tensor], *, path: Path | str) -> None:

@@ -64,6 +64,8 @@ class LossWeights:
     """Angle to the camera's rotation, radians (multi-view)."""
     frames_2d: float = 1.0
     """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
+    frames_marks: float = 1.0
+    """Laplacian likelihood of all human labels under the marks (multi-frame)."""
     frames_rotation: float = 1.0
     """Angle to the rotation of a shape fitted to the frame's labels, radians (--fit-frames)."""
     frames_hidden: float = 20.0
@@ -108,7 +110,7 @@ class LifterConfig:
     detector: Path | None = None
     """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
     start: Path | None = None
-    """Checkpoint of a lifter that this one starts from."""
+    """Checkpoint of a lifter that this one starts from, or the .onnx file of one."""
     fit_frames: bool = False
     """Fit the lifted shapes to the labels of each real photo, and learn its pose and its hidden landmarks from that.
     Paper: real frames teach by their 2D landmarks alone, which leaves their pose to what renders taught."""

@@ -17,10 +17,12 @@ from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
 from facelift.geometry import MIRROR, intrinsics, project
-from facelift.landmarks import WFLW98, normals
+from facelift.landmarks import JAW, WFLW98, normals, outline_weight
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
+    facing_camera,
     frame_mask,
+    marks_term,
     multi_frame_terms,
     multi_view_terms,
     single_view_terms,
@@ -62,11 +64,16 @@ class LifterTask:
         self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
-        if config.start:
-            fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
         if config.fit_frames:
             share = self.faces.fit_poses(self.views.landmarks)
             log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
+        if config.start and config.start.suffix == ".onnx":
+            from facelift.checkpoints.onnx_weights import start_from_exported
+
+            images = [self.batch(step)["image"].float() / 255 for step in range(4)]
+            start_from_exported(self.model, config.start, torch.cat(images), fresh=("marks.",))
+        elif config.start:
+            fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
         if config.farl:
             from facelift.checkpoints.farl import load_farl
 
@@ -135,6 +142,7 @@ class LifterTask:
             frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device)),
             beta=self.config.beta,
         )
+        terms |= marks_term(frames, target[:real], beta=self.config.beta)
         if self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         terms |= multi_view_terms(views, truth, beta=self.config.beta)
@@ -144,7 +152,9 @@ class LifterTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         crops = [self.faces.crop(key, self.size) for key in self.faces.dev]
         yaw = np.array([self.faces.yaw_deg(key) for key in self.faces.dev])
-        return visible_nme(predict(model, crops), crops, yaw)
+        points, marks = predict(model, crops)
+        marked = visible_nme(marks, crops, yaw)
+        return {**marked, "nme_projected": visible_nme(points, crops, yaw)["nme"]}
 
     def picture(self, model: nn.Module) -> np.ndarray:
         keys = self.faces.dev[:: max(1, len(self.faces.dev) // 18)][:18]
@@ -152,34 +162,41 @@ class LifterTask:
         rng = np.random.default_rng(0)
         views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 6)]
         crops += [self._view_sample(view, rng) for view in views]
-        points = predict(model, crops)
+        points, _ = predict(model, crops)
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
 
 
 def frame_weight(
     rotation: Float[Tensor, "b 3 3"], points: Float[Tensor, "b n 2"], state: Tensor, normals: Float[Tensor, "n 3"]
 ) -> Float[Tensor, "b n"]:
-    """Labelled points that a person called visible or placed behind an occluder, and of the rest those that face the
-    camera by the predicted pose.
+    """How far each label teaches the projection of the 3D landmarks.
 
-    Paper: the mask alone, its labels come from a detector that guesses hidden points. Here: human states go first,
-    because a labelled state is surer than a predicted normal.
+    The jaw's by `outline_weight`, in the predicted pose. Of the others, points that a person called visible or placed
+    behind an occluder count, and of the rest those that face the camera by the predicted pose. Paper: the mask alone
+    for all, its labels come from a detector that guesses hidden points. Here: human states go first, because a
+    labelled state is surer than a predicted normal; but a visible jaw is the outline's, not the bone's.
     """
-    return (torch.isfinite(points).all(-1) & (frame_mask(rotation, normals) | (state != UNKNOWN))).float()
+    trusted = (frame_mask(rotation, normals) | (state != UNKNOWN)).float()
+    trusted[:, JAW] = outline_weight(facing_camera(rotation.detach(), normals[JAW]))
+    return trusted * torch.isfinite(points).all(-1)
 
 
 def _stack(samples: list[Any], name: str) -> Tensor:
     return torch.as_tensor(np.stack([getattr(sample, name) for sample in samples]), dtype=torch.float32)
 
 
-def predict(model: nn.Module, crops: list[CropSample], batch: int = 100) -> Float[np.ndarray, "n 98 2"]:
-    """Projected landmarks in crop widths."""
+def predict(
+    model: nn.Module, crops: list[CropSample], batch: int = 100
+) -> tuple[Float[np.ndarray, "n 98 2"], Float[np.ndarray, "n 98 2"]]:
+    """Projected landmarks and marks, in crop widths."""
     device = next(model.parameters()).device
     parts = []
     for start in range(0, len(crops), batch):
         image = collate(crops[start : start + batch])["image"].to(device)
-        parts.append(model(image.float() / 255).points.cpu().numpy())
-    return np.concatenate(parts)
+        output = model(image.float() / 255)
+        parts.append((output.points.cpu().numpy(), output.marks.cpu().numpy()))
+    points, marks = zip(*parts, strict=True)
+    return np.concatenate(points), np.concatenate(marks)
 
 
 def mirrored(view: RenderedView) -> RenderedView:

@@ -1,6 +1,7 @@
 """Augmentation of a face crop: where it is cut, what covers it, and what the camera did to it."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -54,33 +55,52 @@ def occlude(
         box = cv2.boxPoints((centre, (2 * axes[0], 2 * axes[1]), rng.uniform(0, 90))).astype(np.int32)
         cv2.fillPoly(mask, [box], 1)
     if rng.random() < 0.6:
-        cover = cv2.resize(other, (size, size))[:, :: int(rng.choice([-1, 1]))]
+        cover = cv2.resize(other, (size, size))
+        cover = cv2.flip(cover, 1) if rng.random() < 0.5 else cover
     else:
         cover = np.full_like(image, rng.integers(0, 256, 3))
-    return np.where(mask[..., None] > 0, cover, image), mask > 0
+    return np.asarray(cv2.copyTo(cover, mask, image.copy())), mask > 0
 
 
 def distort(rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], strength: float) -> np.ndarray:
-    """Colour, tone, blur, low resolution, noise and JPEG, each at random."""
+    """Colour, tone, blur, low resolution, noise and JPEG, each at random; in bytes, rounded after each."""
     if strength <= 0:
         return image
-    x: np.ndarray = image.astype(np.float32) / 255
+    x, size = image, len(image)
     if rng.random() < 0.8:
-        x = x * (1 + strength * rng.uniform(-0.12, 0.12, 3)) * np.exp(strength * rng.normal(0, 0.2))
-        x = np.clip(x + strength * rng.normal(0, 0.06), 0, 1).astype(np.float32) ** np.exp(rng.normal(0, 0.25))
+        gain = (1 + strength * rng.uniform(-0.12, 0.12, 3)) * np.exp(strength * rng.normal(0, 0.2))
+        shift, gamma = strength * rng.normal(0, 0.06), np.exp(rng.normal(0, 0.25))
+        curve = np.clip(_LEVELS * gain + shift, 0, 1) ** gamma
+        x = cv2.LUT(x, np.rint(255 * curve).astype(np.uint8))
     if rng.random() < 0.15:
-        x = np.repeat(x.mean(-1, keepdims=True), 3, axis=-1)
+        x = cv2.transform(x, np.full((3, 3), 1 / 3))
     if rng.random() < 0.3:
         x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.6) * strength)
     if rng.random() < 0.2:
-        low = int(len(x) * rng.uniform(0.25, 0.8))
-        x = cv2.resize(cv2.resize(x, (low, low), interpolation=cv2.INTER_AREA), (len(x), len(x)))
+        low = int(size * rng.uniform(0.25, 0.8))
+        x = cv2.resize(cv2.resize(x, (low, low), interpolation=cv2.INTER_AREA), (size, size))
     if rng.random() < 0.3:
-        x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.06) * strength)
-    y: np.ndarray = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+        x = _noisy(rng, x, rng.uniform(0, 0.06) * strength)
     if rng.random() < 0.3:
-        data = cv2.imencode(".jpg", y, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 90))])[1]
+        data = cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 90))])[1]
         decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
         assert decoded is not None  # just encoded
-        y = decoded
-    return y
+        x = decoded
+    return np.asarray(x)
+
+
+_LEVELS = (np.arange(256) / 255)[None, :, None]
+"""The values of a byte, as cv2's table of each channel is shaped."""
+
+
+def _noisy(rng: np.random.Generator, image: UInt8[np.ndarray, "s s 3"], sigma: float) -> UInt8[np.ndarray, "s s 3"]:
+    """Gaussian noise of every pixel and channel; a stretch of one long sequence, drawn once: ten times as fast."""
+    noise = _noise_sequence(16 * image.size)
+    start = int(rng.integers(len(noise) - image.size))
+    part = noise[start : start + image.size].reshape(image.shape)
+    return np.asarray(cv2.add(image, part * np.float32(255 * sigma), dtype=cv2.CV_8U))
+
+
+@cache
+def _noise_sequence(count: int) -> Float[np.ndarray, "n"]:
+    return np.random.default_rng(0).standard_normal(count, np.float32)

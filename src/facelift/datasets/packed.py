@@ -33,6 +33,7 @@ class PackedSet:
     def __init__(self, root: Path, name: str):
         self.name = name
         self.labels, self._jpeg = read_packed(Path(root), name, {"pts68": (68, 2)})
+        self._boxes: dict[int, np.ndarray] = {}
         path = Path(root) / f"{name}.npz"
         check_rows(path, self.labels, {key: _ROWS.get(key, a.shape[1:]) for key, a in self.labels.items()}, len(self))
         for key in ("pts68", "state"):
@@ -50,13 +51,19 @@ class PackedSet:
         return FaceSample(
             name,
             read,
-            box_of_crop(np.array([0.0, 0.0, *_size(self._jpeg[name])])),
+            self._box(index, name),
             points,
             state.astype(np.int8),
             "ibug68",
             identity=Path(name).stem,
             attributes={key: self.labels[key][index].item() for key in GROUPS if key in self.labels},
         )
+
+    def _box(self, index: int, name: str) -> np.ndarray:
+        """The face box; headers of pictures are read once."""
+        if index not in self._boxes:
+            self._boxes[index] = box_of_crop(np.array([0.0, 0.0, *_size(self._jpeg[name])]))
+        return self._boxes[index]
 
 
 def read_packed(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
@@ -45,6 +46,7 @@ class RealFaces:
                 f"{root}: expected more than the {dev} faces held out in {sets[0]}, found {first} and no more"
             )
         self._extra = _read_labels(labels) if labels else {}
+        self._labelled: dict[tuple[int, int], FaceSample] = {}
         self._poses: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def yaw_deg(self, key: tuple[int, int]) -> float:
@@ -53,7 +55,12 @@ class RealFaces:
         return float("nan") if yaw is None else float(yaw[key[1]])
 
     def labelled(self, key: tuple[int, int]) -> FaceSample:
-        """The sample with WFLW-98 labels, in px of its stored image."""
+        """The sample with WFLW-98 labels, in px of its stored image; labels are made once, pictures are not kept."""
+        if key not in self._labelled:
+            self._labelled[key] = self._densified(key)
+        return replace(self._labelled[key])
+
+    def _densified(self, key: tuple[int, int]) -> FaceSample:
         sample = self.sets[key[0]][key[1]]
         points = wflw98_from_ibug68(sample.points)
         extra = self._extra.get((self.sets[key[0]].name, sample.name))
@@ -128,7 +135,7 @@ def _bone(rotation: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 33"]:
 
 def flip(image, points, state):
     """The mirrored face with its landmarks renamed."""
-    return np.ascontiguousarray(image[:, ::-1]), flip_points(points, image.shape[1]), state[WFLW98.mirror]
+    return np.asarray(cv2.flip(image, 1)), flip_points(points, image.shape[1]), state[WFLW98.mirror]
 
 
 def flip_points(points: Float[np.ndarray, "98 2"], width: int) -> Float[np.ndarray, "98 2"]:

@@ -28,7 +28,7 @@ def lifter() -> Lifter:
     """Not fresh: every output depends on the picture, and batch norm has seen some."""
     torch.manual_seed(0)
     lifter = Lifter(template=torch.randn(98, 3) * 0.1)
-    for head in (lifter.offset, lifter.spread, lifter.rotation, lifter.t_xy, lifter.t_z):
+    for head in (lifter.offset, lifter.spread, lifter.rotation, lifter.t_xy, lifter.t_z, lifter.marks):
         torch.nn.init.normal_(head.out.weight, std=0.06)
     with torch.no_grad():
         for _ in range(30):
@@ -55,6 +55,7 @@ def test_onnx_gives_the_points_of_torch(lifter, exported):
     assert np.abs(expected.points[0] - expected.points[1]).max() * 128 > 0.5  # the input matters
     np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=TOLERANCE_PX / 128)
     np.testing.assert_allclose(found.rotation, expected.rotation, atol=1e-5)
+    np.testing.assert_allclose(found.marks, expected.marks, atol=TOLERANCE_PX / 128)
     np.testing.assert_allclose(
         found.covariance, (expected.cholesky @ expected.cholesky.mT).numpy(), rtol=1e-3, atol=1e-9
     )

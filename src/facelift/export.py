@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from facelift.atomic import written_whole
+from facelift.onnx_lifter import FORMAT, OUTPUTS
 
 TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
@@ -55,7 +56,7 @@ def export(config: ExportConfig) -> Path:
             found = f"{difference:.2g} px"
             raise ValueError(f"{config.out}: expected torch and ONNX within {TOLERANCE_PX} px, found {found}")
         metadata = {
-            "facelift_format": "1",
+            "facelift_format": FORMAT,
             "task": task,
             "scheme": "wflw98",
             "input_size": str(size),
@@ -142,12 +143,13 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
         def forward(self, image: Any) -> tuple[Any, ...]:
             found = self.model(image)
             if task == "lifter":
-                return (*found[:4], flat(found.cholesky), found.visibility.sigmoid())
+                marked = found.marks, flat(found.marks_cholesky)
+                return (*found[:4], flat(found.cholesky), found.visibility.sigmoid(), *marked)
             parts = [(p.points, flat(p.cholesky), p.visibility.sigmoid()) for p in found.values()]
             return tuple(value for part in parts for value in part)
 
     if task == "lifter":
-        return Flat().eval(), ["landmarks", "rotation", "translation", "points", "cholesky", "visibility"]
+        return Flat().eval(), list(OUTPUTS)
     names = [f"{kind}_{name}" for name in model.heads for kind in ("points", "cholesky", "visibility")]
     return Flat().eval(), names
 

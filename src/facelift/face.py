@@ -37,6 +37,11 @@ class Face:
     """The box that the face was found in, x0 y0 x1 y1 px: about the tight box of the landmarks, brows to chin."""
     score: float
     """The face finder's, 0..1; 1 for a box that the caller gave."""
+    marks_2d: Float[np.ndarray, "n 2"]
+    """Where a person would mark the landmarks, px: the jaw of a turned head on its visible outline, where
+    `points_2d` has the projection of the jaw itself. What 2D benchmarks label."""
+    marks_covariances: Float[np.ndarray, "n 2 2"]
+    """Of `marks_2d`, px^2."""
     scheme: str = "wflw98"
     """Name of the landmark order, a key of `facelift.landmarks.SCHEMES`."""
 
@@ -73,6 +78,8 @@ class Face:
             covariances=self.covariances * factor**2,
             intrinsics=np.diag([factor, factor, 1.0]) @ self.intrinsics,
             box=self.box * factor,
+            marks_2d=self.marks_2d * factor,
+            marks_covariances=self.marks_covariances * factor**2,
         )
 
     def to(self, scheme: str) -> "Face":
@@ -92,5 +99,7 @@ class Face:
             points_2d=project(landmarks, self.rotation, self.translation, self.intrinsics),
             covariances=np.einsum("ts,sij->tij", weights**2, self.covariances),
             visibility=np.where(weights > 0, self.visibility, 1.0).min(axis=1),
+            marks_2d=weights @ self.marks_2d,
+            marks_covariances=np.einsum("ts,sij->tij", weights**2, self.marks_covariances),
             scheme=scheme,
         )

@@ -16,7 +16,7 @@ from facelift.face import Face
 from facelift.landmarks import SCHEMES
 
 FORMAT = "facelift-faces"
-VERSION = 1
+VERSION = 2
 FORMATS = ("json", "csv", "npz", "pts")
 _ARRAYS = (
     "points_2d",
@@ -27,6 +27,8 @@ _ARRAYS = (
     "translation",
     "intrinsics",
     "box",
+    "marks_2d",
+    "marks_covariances",
 )
 _DIGITS = 9
 """Significant digits in text files: projections still agree with points to 1e-5 px."""
@@ -75,15 +77,17 @@ def read_faces(path: str | os.PathLike[str]) -> list[Face]:
 
 
 def pts_text(face: Face) -> str:
-    """iBUG's .pts: 68 points, 1-based pixels (the centre of the first pixel is 1, 1)."""
-    points = face.to("ibug68").points_2d + 0.5
+    """iBUG's .pts: 68 marks, 1-based pixels (the centre of the first pixel is 1, 1)."""
+    points = face.to("ibug68").marks_2d + 0.5
     rows = "\n".join(f"{x:.4f} {y:.4f}" for x, y in points)
     return f"version: 1\nn_points: {len(points)}\n{{\n{rows}\n}}\n"
 
 
 def csv_header(scheme: str) -> list[str]:
     """Column names of the wide table, one row a face."""
-    per_point = ("x", "y", "var_x", "cov_xy", "var_y", "visibility", "X", "Y", "Z")
+    spread = ("var_x", "cov_xy", "var_y")
+    marks = ("mark_x", "mark_y", *(f"mark_{name}" for name in spread))
+    per_point = ("x", "y", *spread, "visibility", "X", "Y", "Z", *marks)
     return [
         *("face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "pitch", "yaw", "roll"),
         *(f"r{i}{j}" for i in range(3) for j in range(3)),
@@ -94,7 +98,7 @@ def csv_header(scheme: str) -> list[str]:
 
 def csv_row(index: int, face: Face) -> list[Any]:
     """Values under `csv_header`."""
-    k, c = face.intrinsics, face.covariances
+    k, c, m = face.intrinsics, face.covariances, face.marks_covariances
     numbers = [
         *(face.score, *face.box, *face.euler_deg, *face.rotation.ravel(), *face.translation),
         *(k[0, 0], k[1, 1], k[0, 2], k[1, 2]),
@@ -104,6 +108,8 @@ def csv_row(index: int, face: Face) -> list[Any]:
         *(c[:, 0, 0], c[:, 0, 1], c[:, 1, 1]),
         face.visibility,
         *face.landmarks_3d.T,
+        *face.marks_2d.T,
+        *(m[:, 0, 0], m[:, 0, 1], m[:, 1, 1]),
     ]
     return [index, *map(_short, numbers), face.scheme, *(_short(v) for column in columns for v in column)]
 
@@ -150,6 +156,7 @@ def _npz_arrays(faces: Sequence[Face], image: str, image_wh: tuple[int, int] | N
     n = SCHEMES[scheme].size
     shapes = {
         **{"points_2d": (n, 2), "landmarks_3d": (n, 3), "covariances": (n, 2, 2), "visibility": (n,)},
+        **{"marks_2d": (n, 2), "marks_covariances": (n, 2, 2)},
         **{"rotation": (3, 3), "translation": (3,), "intrinsics": (3, 3), "box": (4,), "euler_deg": (3,)},
     }
     return {

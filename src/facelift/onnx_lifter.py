@@ -14,8 +14,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from facelift.geometry.rotation import MIRROR
 from facelift.landmarks import SCHEMES, WFLW98
 
-FORMAT = "1"
-OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility")
+FORMAT = "2"
+OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility", "marks", "marks_cholesky")
 BATCH = 32
 """Crops in one run, so that a crowd does not need memory without bound."""
 _LOAD_ERRORS = (
@@ -40,6 +40,9 @@ class OnnxOutput:
     covariance: Float[np.ndarray, "n 98 2 2"]
     """Of the projected landmarks, squared crop widths."""
     visibility: Float[np.ndarray, "n 98"]
+    marks: Float[np.ndarray, "n 98 2"]
+    """Where people mark the landmarks, crop widths."""
+    marks_covariance: Float[np.ndarray, "n 98 2 2"]
 
     def __getitem__(self, chosen: slice) -> "OnnxOutput":
         """Some of the crops."""
@@ -54,6 +57,8 @@ class OnnxOutput:
             translation=self.translation @ MIRROR,
             covariance=flip @ self.covariance[:, partner] @ flip,
             visibility=self.visibility[:, partner],
+            marks=self.marks[:, partner] @ flip + [1.0, 0.0],
+            marks_covariance=flip @ self.marks_covariance[:, partner] @ flip,
         )
 
 
@@ -91,6 +96,8 @@ class OnnxLifter:
             translation=outputs["translation"],
             covariance=_covariance(outputs["cholesky"]),
             visibility=np.clip(outputs["visibility"], 0, 1),
+            marks=outputs["marks"],
+            marks_covariance=_covariance(outputs["marks_cholesky"]),
         )
 
     def _run(self, crops: np.ndarray) -> dict[str, np.ndarray]:

@@ -94,6 +94,8 @@ def _average(a: OnnxOutput, b: OnnxOutput) -> OnnxOutput:
         translation=(a.translation + b.translation) / 2,
         covariance=(a.covariance + b.covariance) / 2,
         visibility=(a.visibility + b.visibility) / 2,
+        marks=(a.marks + b.marks) / 2,
+        marks_covariance=(a.marks_covariance + b.marks_covariance) / 2,
     )
 
 
@@ -150,4 +152,6 @@ def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: Onn
         intrinsics=intrinsics,
         box=found.boxes[index] * photo.scale,
         score=float(found.scores[index]),
+        marks_2d=transform.to_image(lifted.marks[index] * transform.size) * photo.scale,
+        marks_covariances=original_from_crop @ lifted.marks_covariance[index] @ original_from_crop.T,
     )

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ class CsvTable:
 class NpzTable:
     """Arrays with one row per face of a frame, single precision: 5 kB a face in memory until the end."""
 
-    _FIELDS = ("points_2d", "landmarks_3d", "covariances", "visibility", "rotation", "translation", "intrinsics", "box")
+    _FIELDS = tuple(field.name for field in fields(Face) if field.name not in ("score", "scheme"))
 
     def __init__(self, path: Path):
         self._path = path
@@ -233,7 +233,7 @@ class NpzTable:
             return
         with written_whole(self._path) as partial, partial.open("wb") as stream:
             arrays: dict[str, Any] = {name: np.array(values) for name, values in self._rows.items()}
-            arrays |= {"format": "facelift-video", "version": 1, "scheme": "wflw98"}
+            arrays |= {"format": "facelift-video", "version": 2, "scheme": "wflw98"}
             np.savez_compressed(stream, **arrays)
 
 

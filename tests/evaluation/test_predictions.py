@@ -1,5 +1,7 @@
 """Predictions files: what is written is read back, broken ones are refused, a killed run goes on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,18 @@ def test_faces_in_another_order_and_missing_ones(rng):
     assert there.tolist() == [True, False, True] and taken.found.tolist() == [True, False, True]
     np.testing.assert_array_equal(taken.points_2d[0], predictions(np.random.default_rng(20240617)).points_2d[2])
     assert np.isnan(taken.points_2d[1]).all() and np.isnan(taken.covariance[1]).all()
+
+
+def test_marks_stand_for_points_where_a_system_has_them(rng, tmp_path):
+    marks = {"marks_2d": rng.normal(size=(4, 68, 2)), "marks_covariance": rng.normal(size=(4, 68, 2, 2))}
+    written = predictions(rng, **marks)
+    read = read_predictions(write_predictions(tmp_path / "p.npz", written))
+    marked = read.as_marked()
+    np.testing.assert_array_equal(marked.points_2d, marks["marks_2d"])
+    np.testing.assert_array_equal(marked.covariance, marks["marks_covariance"])
+    np.testing.assert_array_equal(read.to("aflw21").marks_2d, replace(marked, covariance=None).to("aflw21").points_2d)
+    alone = predictions(rng)
+    assert alone.as_marked() is alone
 
 
 def test_meshes_are_read_back_and_follow_their_faces(rng, tmp_path):

@@ -12,6 +12,7 @@ from facelift.losses import (
     frame_mask,
     geodesic_loss,
     laplacian_loss,
+    marks_term,
     multi_frame_terms,
     multi_view_terms,
     points_mse,
@@ -29,6 +30,8 @@ class Output:
     translation: torch.Tensor
     points: torch.Tensor
     cholesky: torch.Tensor
+    marks: torch.Tensor
+    marks_cholesky: torch.Tensor
 
 
 def rotations(*azimuths_deg: float) -> torch.Tensor:
@@ -39,7 +42,8 @@ def rotations(*azimuths_deg: float) -> torch.Tensor:
 def output() -> Output:
     torch.manual_seed(0)
     cholesky = torch.tensor([[0.2, 0.0], [0.1, 0.3]]).repeat(2, 6, 1, 1)
-    return Output(torch.randn(2, 6, 3), rotations(10.0, -40.0), torch.randn(2, 3), torch.rand(2, 6, 2), cholesky)
+    landmarks, translation, points = torch.randn(2, 6, 3), torch.randn(2, 3), torch.rand(2, 6, 2)
+    return Output(landmarks, rotations(10.0, -40.0), translation, points, cholesky, torch.rand(2, 6, 2), 2 * cholesky)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def target() -> MultiViewTarget:
 
 def test_every_term_has_a_factor_in_the_training_settings(output, target):
     terms = multi_view_terms(output, target) | multi_frame_terms(output, target.points, target.weight)
-    terms |= single_view_terms(output, target.rotation, target.points)
+    terms |= single_view_terms(output, target.rotation, target.points) | marks_term(output, target.points)
     assert set(terms) == set(asdict(LossWeights())) - {"visibility"}
     total = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     assert total.item() == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-6)
@@ -81,6 +85,19 @@ def test_frames_reach_points_and_covariance_alone(output, target):
     assert leaves["points"].grad.abs().sum() > 0 and leaves["cholesky"].grad.abs().sum() > 0
     assert (leaves["points"].grad[1, 2] == 0).all()
     assert all(leaves[name].grad is None for name in ("landmarks", "rotation", "translation"))
+
+
+def test_marks_learn_from_every_label_and_teach_nothing_else(output, target):
+    leaves = {f.name: getattr(output, f.name).clone().requires_grad_() for f in fields(output)}
+    term = marks_term(Output(**leaves), target.points)["frames_marks"]
+    labelled = torch.ones(2, 6)
+    labelled[1, 2] = 0
+    expected = laplacian_loss(output.marks, target.points, output.marks_cholesky, weight=labelled)
+    assert term.item() == pytest.approx(expected.item())
+    term.backward()
+    assert leaves["marks"].grad.abs().sum() > 0 and (leaves["marks"].grad[1, 2] == 0).all()
+    assert leaves["marks_cholesky"].grad.abs().sum() > 0
+    assert all(leaves[name].grad is None for name in ("landmarks", "rotation", "points", "cholesky"))
 
 
 def test_fits_of_frames_count_where_there_is_one(output):

@@ -7,7 +7,7 @@ import pytest
 
 from facelift.finders import FoundFaces
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
-from facelift.onnx_lifter import OUTPUTS
+from facelift.onnx_lifter import FORMAT, OUTPUTS
 from facelift.predictor import Predictor
 
 SIZE = 16
@@ -18,8 +18,10 @@ SHAPES = {
     "points": (98, 2),
     "cholesky": (98, 3),
     "visibility": (98,),
+    "marks": (98, 2),
+    "marks_cholesky": (98, 3),
 }
-METADATA = {"facelift_format": "1", "scheme": "wflw98", "input_size": str(SIZE), "name": "tiny", "card": '"a test"'}
+METADATA = {"facelift_format": FORMAT, "scheme": "wflw98", "input_size": str(SIZE), "name": "tiny", "card": '"a test"'}
 
 
 def truth(*, azimuth_deg: float = 20.0, elevation_deg: float = 10.0, roll_deg: float = 0.0) -> dict[str, np.ndarray]:
@@ -29,13 +31,16 @@ def truth(*, azimuth_deg: float = 20.0, elevation_deg: float = 10.0, roll_deg: f
     rotation = look_at_rotation(azimuth_deg, elevation_deg, roll_deg)
     translation = sphere_translation(rotation) + np.array([0.01, -0.02, 0.05])
     cholesky = np.stack([rng.uniform(0.01, 0.02, 98), rng.uniform(-0.01, 0.01, 98), rng.uniform(0.01, 0.02, 98)], -1)
+    points = project(landmarks, rotation, translation, intrinsics(1.0))
     return {
         "landmarks": landmarks,
         "rotation": rotation,
         "translation": translation,
-        "points": project(landmarks, rotation, translation, intrinsics(1.0)),
+        "points": points,
         "cholesky": cholesky,
         "visibility": np.linspace(0, 1, 98),
+        "marks": points + rng.normal(0, 0.02, (98, 2)),
+        "marks_cholesky": 1.5 * cholesky,
     }
 
 

@@ -45,7 +45,7 @@ def test_no_face(tmp_path, kind):
 def test_json_says_what_it_is(tmp_path, faces):
     write_faces(tmp_path / "a.json", faces, image="a.jpg", image_wh=(160, 120))
     document = json.loads((tmp_path / "a.json").read_text())
-    assert (document["format"], document["version"], document["width"]) == ("facelift-faces", 1, 160)
+    assert (document["format"], document["version"], document["width"]) == ("facelift-faces", 2, 160)
     face = document["faces"][1]
     assert set(face["euler_deg"]) == {"pitch", "yaw", "roll"}
     assert face["euler_deg"]["yaw"] == pytest.approx(faces[1].euler_deg[1], rel=1e-7)
@@ -65,6 +65,8 @@ def test_csv_columns_hold_what_they_are_named(tmp_path, faces):
         "var_y_4": face.covariances[4, 1, 1],
         "visibility_9": face.visibility[9],
         "Z_54": face.landmarks_3d[54, 2],
+        "mark_y_8": face.marks_2d[8, 1],
+        "mark_cov_xy_8": face.marks_covariances[8, 0, 1],
         "r21": face.rotation[2, 1],
         "tz": face.translation[2],
         "cy": face.intrinsics[1, 2],
@@ -80,7 +82,7 @@ def test_pts_counts_pixels_from_one(tmp_path, faces):
     assert paths == [tmp_path / "a.pts", tmp_path / "a.face2.pts"]
     lines = paths[1].read_text().splitlines()
     assert lines[:3] == ["version: 1", "n_points: 68", "{"] and lines[-1] == "}" and len(lines) == 72
-    expected = faces[1].to("ibug68").points_2d[30] + 0.5
+    expected = faces[1].to("ibug68").marks_2d[30] + 0.5
     np.testing.assert_allclose([float(v) for v in lines[3 + 30].split()], expected, atol=1e-4)
     assert write_faces(tmp_path / "none.pts", []) == []
 
@@ -95,8 +97,8 @@ def test_other_suffix(tmp_path, faces):
     [
         ("a.json", "{", "expected JSON"),
         ("a.json", "[]", "expected format"),
-        ("a.json", '{"format": "facelift-faces", "version": 2}', "found 'facelift-faces' version 2"),
-        ("a.json", '{"format": "facelift-faces", "version": 1, "faces": [{}]}', "found none of 'points_2d'"),
+        ("a.json", '{"format": "facelift-faces", "version": 1}', "found 'facelift-faces' version 1"),
+        ("a.json", '{"format": "facelift-faces", "version": 2, "faces": [{}]}', "found none of 'points_2d'"),
         ("a.txt", "", "expected a .json or .npz"),
     ],
 )

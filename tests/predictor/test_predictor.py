@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from facelift.geometry import euler_deg, geodesic_distance, look_at_rotation, project, roll_rotation
 from facelift.landmarks import WFLW98, conversion
-from facelift.onnx_lifter import OnnxLifter, OnnxOutput
+from facelift.onnx_lifter import FORMAT, OnnxLifter, OnnxOutput
 from facelift.predictor import Predictor
 
 PHOTO = np.full((120, 160, 3), 128, np.uint8)
@@ -32,6 +32,8 @@ def test_numbers_of_an_unrefined_face_by_hand(weights, fixed_finder, answers):
     np.testing.assert_allclose(face.rotation, answers["rotation"], atol=1e-6)
     np.testing.assert_allclose(face.intrinsics, [[4.2647 * 60, 0, 40], [0, 4.2647 * 60, 40], [0, 0, 1]], atol=1e-9)
     np.testing.assert_allclose(face.visibility, answers["visibility"], atol=1e-6)
+    np.testing.assert_allclose(face.marks_2d, 10 + 60 * answers["marks"], atol=1e-3)
+    np.testing.assert_allclose(face.marks_covariances, 1.5**2 * face.covariances, rtol=1e-4)
     assert face.score == 0.9 and face.box.tolist() == [20, 20, 60, 60] and face.scheme == "wflw98"
 
 
@@ -69,6 +71,8 @@ class TurnReader:
             "translation": turn @ self.answers["translation"],
             "covariance": np.tile(np.diag([4e-4, 1e-4]), (98, 1, 1)),
             "visibility": self.answers["visibility"],
+            "marks": self.answers["marks"],
+            "marks_covariance": np.tile(np.diag([9e-4, 1e-4]), (98, 1, 1)),
         }
 
 
@@ -119,6 +123,8 @@ def test_the_mirrored_look_by_hand(weights, fixed_finder, answers):
     covariance = lower @ lower.swapaxes(1, 2)
     other = covariance[partner] * [[1, -1], [-1, 1]]
     np.testing.assert_allclose(face.covariances, 3600 * (covariance + other) / 2, rtol=1e-5)
+    marks = (answers["marks"] + answers["marks"][partner] * [-1, 1] + [1, 0]) / 2
+    np.testing.assert_allclose(face.marks_2d, 10 + 60 * marks, atol=1e-3)
     assert reprojection_px(face) < 1e-3
 
 
@@ -228,11 +234,11 @@ def test_truncated_weights(tmp_path, weights):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metadata": {}}, "facelift_format = '1', found None"),
-        ({"metadata": {"facelift_format": "2"}}, "found '2'"),
-        ({"metadata": {"facelift_format": "1", "scheme": "ibug68", "input_size": "16"}}, "found 'ibug68'"),
-        ({"metadata": {"facelift_format": "1", "scheme": "wflw98", "input_size": "128"}}, r"\(n, 3, 128, 128\)"),
-        ({"metadata": {"facelift_format": "1", "scheme": "wflw98", "input_size": "big"}}, "expected"),
+        ({"metadata": {}}, "facelift_format = '2', found None"),
+        ({"metadata": {"facelift_format": "1"}}, "found '1'"),
+        ({"metadata": {"facelift_format": FORMAT, "scheme": "ibug68", "input_size": "16"}}, "found 'ibug68'"),
+        ({"metadata": {"facelift_format": FORMAT, "scheme": "wflw98", "input_size": "128"}}, r"\(n, 3, 128, 128\)"),
+        ({"metadata": {"facelift_format": FORMAT, "scheme": "wflw98", "input_size": "big"}}, "expected"),
         ({"outputs": ("landmarks", "points")}, "expected a lifter"),
     ],
 )

@@ -16,7 +16,8 @@ def read_exported(path: Path | str) -> dict[str, Tensor]:
     """Tensors of a file of `facelift export` under the network's own names, batch norm folded into its convolutions.
 
     A folded convolution comes as NAME.weight and NAME.weight_bias. Linear weights, which the exporter transposes and
-    renames, get their names back from the biases that are added to their products. Raises FileNotFoundError, or
+    renames, get their names back from the biases that are added to their products. Of equal tensors it keeps one:
+    networks that never learned cannot be read. Raises FileNotFoundError, or
     ValueError for a file that is no ONNX graph.
     """
     import onnx

@@ -85,6 +85,9 @@ class Benchmark:
     """How many the release has; None where that depends on what can still be downloaded."""
     visibility: bool = False
     """Whether points have visibility labels."""
+    marked: bool = False
+    """Whether people marked the points in the pictures: then a system's marks are scored, where it has any, and not the
+    projections of its 3D landmarks."""
     pose: bool = False
     """Whether samples have a rotation of the head to score."""
     mesh: bool = False
@@ -127,22 +130,25 @@ def _aflw2000(name: str, folder: str, read: Callable[[Path], Faces], faces: int)
 def _wflw(subset: str | None, faces: int) -> Benchmark:
     name = "wflw_test" if subset is None else f"wflw_test_{subset}"
     groups = SUBSETS if subset is None else ()
-    return Benchmark(name, "WFLW", lambda root: WFLW(root, subset=subset), "wflw98", "inter_ocular", groups, faces)
+    read = lambda root: WFLW(root, subset=subset)  # noqa: E731
+    return Benchmark(name, "WFLW", read, "wflw98", "inter_ocular", groups, faces, marked=True)
 
 
 def _w300(split: str, faces: int) -> Benchmark:
     groups = ("subset",) if split == "full" else ("source",)
-    return Benchmark(f"300w_{split}", "300W", lambda root: W300(root, split), "ibug68", "inter_ocular", groups, faces)
+    read = lambda root: W300(root, split)  # noqa: E731
+    return Benchmark(f"300w_{split}", "300W", read, "ibug68", "inter_ocular", groups, faces, marked=True)
 
 
 def _w300vw(category: int | None) -> Benchmark:
     name, groups = ("300vw", ("category",)) if category is None else (f"300vw_{category}", ())
-    return Benchmark(name, "300VW", lambda root: W300VW(root, category), "ibug68", "inter_ocular", groups)
+    return Benchmark(name, "300VW", lambda root: W300VW(root, category), "ibug68", "inter_ocular", groups, marked=True)
 
 
 def _merl(name: str, faces: int) -> Benchmark:
     groups = ("yaw", "pose_group")
-    return Benchmark(name, ".", lambda root: PackedSet(root, name), "ibug68", "box", groups, faces, visibility=True)
+    read = lambda root: PackedSet(root, name)  # noqa: E731
+    return Benchmark(name, ".", read, "ibug68", "box", groups, faces, visibility=True, marked=True)
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -151,7 +157,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _aflw2000("aflw2000_sample", ".", AFLW2000Sample, 100),
     _aflw2000("aflw2000_sample_original", ".", lambda root: AFLW2000Sample(root, "original"), 100),
     Benchmark("300w_lp", "300W_LP", W300LP, "ibug68", "box", ("yaw", "source", "flipped"), 122450, pose=True),
-    Benchmark("aflw", "AFLW", AFLW, "aflw21", "face_box", ("yaw",)),
+    Benchmark("aflw", "AFLW", AFLW, "aflw21", "face_box", ("yaw",), marked=True),
     _w300("common", 554),
     _w300("challenge", 135),
     _w300("full", 689),
@@ -163,8 +169,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _wflw("makeup", 206),
     _wflw("occlusion", 736),
     _wflw("blur", 773),
-    Benchmark("lapa_test", "LaPa", LaPa, "lapa106", "inter_ocular", (), 2000),
-    Benchmark("merl_rav_test", "MERL-RAV", MerlRav, "ibug68", "box", ("pose_group",), 3865, visibility=True),
+    Benchmark("lapa_test", "LaPa", LaPa, "lapa106", "inter_ocular", (), 2000, marked=True),
+    Benchmark(
+        "merl_rav_test", "MERL-RAV", MerlRav, "ibug68", "box", ("pose_group",), 3865, visibility=True, marked=True
+    ),
     Benchmark(
         "dad3dheads_val",
         "DAD-3DHeadsDataset",
@@ -204,7 +212,14 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _merl("merl_test", 2548),
     _merl("merl_train", 10049),
     Benchmark(
-        "w300_train", ".", lambda root: PackedSet(root, "w300_train"), "ibug68", "inter_ocular", ("source",), 2009
+        "w300_train",
+        ".",
+        lambda root: PackedSet(root, "w300_train"),
+        "ibug68",
+        "inter_ocular",
+        ("source",),
+        2009,
+        marked=True,
     ),
-    Benchmark("w300_full", ".", W300Full, "ibug68", "inter_ocular", ("source",), 1157),
+    Benchmark("w300_full", ".", W300Full, "ibug68", "inter_ocular", ("source",), 1157, marked=True),
 )

@@ -16,6 +16,7 @@ from facelift.evaluation.predictions import FAILED, UNREADABLE, Predictions, rea
 from facelift.evaluation.systems import Answer, System
 from facelift.landmarks import SCHEMES
 
+_OF_FACES = ("points_2d", "points_3d", "rotation", "covariance", "visibility", "marks_2d", "marks_covariance", "box")
 _BLOCK = 50
 """Faces between two writes: what a kill loses."""
 
@@ -109,6 +110,8 @@ def stacked(
         "rotation": (3, 3),
         "covariance": (landmarks, 2, 2),
         "visibility": (landmarks,),
+        "marks_2d": (landmarks, 2),
+        "marks_covariance": (landmarks, 2, 2),
     }
     found = np.array([answer is not None for answer in answers], bool)
     arrays = {}
@@ -134,7 +137,7 @@ def joined(parts: list[Predictions]) -> Predictions:
 
 
 def _joined_arrays(parts: list[Predictions]) -> Iterator[tuple[str, np.ndarray]]:
-    for name in ("points_2d", "points_3d", "rotation", "covariance", "visibility", "box"):
+    for name in _OF_FACES:
         values = [getattr(part, name) for part in parts]
         shape = next((value.shape[1:] for value in values if value is not None), None)
         if shape is not None:

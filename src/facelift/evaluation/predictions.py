@@ -45,6 +45,10 @@ class Predictions:
     """px^2."""
     visibility: Float[np.ndarray, "n l"] | None = None
     """Probability that the landmark is not hidden."""
+    marks_2d: Float[np.ndarray, "n l 2"] | None = None
+    """Where a person would mark the landmarks, px: of systems whose `points_2d` are projections of a 3D jaw."""
+    marks_covariance: Float[np.ndarray, "n l 2 2"] | None = None
+    """Of `marks_2d`, px^2."""
     box: Float[np.ndarray, "n 4"] | None = None
     """Face box that the system was given or found, x0 y0 x1 y1 px."""
     vertices: Float[np.ndarray, "n v 3"] | None = None
@@ -66,6 +70,12 @@ class Predictions:
         blank: dict[str, Any] = {key: _masked(value, there) for key, value in taken.items() if key != "found"}
         return replace(self, name=np.array(names, str), found=taken["found"] & there, **blank), there
 
+    def as_marked(self) -> "Predictions":
+        """With the marks in the place of the points, where the system has them."""
+        if self.marks_2d is None:
+            return self
+        return replace(self, points_2d=self.marks_2d, covariance=self.marks_covariance)
+
     def to(self, scheme: str) -> "Predictions":
         """In another landmark scheme, by the rules of `Face.to`. Raises ValueError where this one does not have it."""
         if scheme == self.scheme:
@@ -79,6 +89,10 @@ class Predictions:
         if self.visibility is not None:
             parts = np.where(weights > 0, self.visibility[:, None], np.inf)
             changed["visibility"] = parts.min(-1)
+        if self.marks_2d is not None:
+            changed["marks_2d"] = weights @ self.marks_2d
+        if self.marks_covariance is not None:
+            changed["marks_covariance"] = np.einsum("ts,nsij->ntij", weights**2, self.marks_covariance)
         return replace(self, scheme=scheme, **changed)
 
 
@@ -168,6 +182,8 @@ def _check(predictions: Predictions, path: Path) -> None:
         "covariance": (count, landmarks, 2, 2),
         "visibility": (count, landmarks),
         "box": (count, 4),
+        "marks_2d": (count, landmarks, 2),
+        "marks_covariance": (count, landmarks, 2, 2),
     }
     for key, value in _arrays(predictions).items():
         if key in shapes and value.shape != shapes[key]:
@@ -175,7 +191,7 @@ def _check(predictions: Predictions, path: Path) -> None:
     names, counts = np.unique(predictions.name, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"{path}: expected every name once, found {str(names[counts > 1][0])!r} {counts.max()} times")
-    for key in ("points_2d", "points_3d", "rotation", "covariance", "vertices"):
+    for key in ("points_2d", "points_3d", "rotation", "covariance", "marks_2d", "marks_covariance", "vertices"):
         value = _arrays(predictions).get(key)
         if value is None:
             continue

@@ -22,6 +22,8 @@ class Answer:
     rotation: Float[np.ndarray, "3 3"] | None = None
     covariance: Float[np.ndarray, "l 2 2"] | None = None
     visibility: Float[np.ndarray, "l"] | None = None
+    marks_2d: Float[np.ndarray, "l 2"] | None = None
+    marks_covariance: Float[np.ndarray, "l 2 2"] | None = None
 
 
 @runtime_checkable
@@ -56,7 +58,15 @@ class PredictorSystem:
     def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
         """See `System`."""
         face = self._predictor.predict(image, box[None])[0]
-        return Answer(face.points_2d, face.landmarks_3d, face.rotation, face.covariances, face.visibility)
+        return Answer(
+            face.points_2d,
+            face.landmarks_3d,
+            face.rotation,
+            face.covariances,
+            face.visibility,
+            face.marks_2d,
+            face.marks_covariances,
+        )
 
 
 class DetectorSystem:

@@ -3,6 +3,7 @@
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
     frame_mask,
+    marks_term,
     multi_frame_terms,
     multi_view_terms,
     single_view_terms,
@@ -20,6 +21,7 @@ __all__ = [
     "geodesic_loss",
     "laplacian_loss",
     "laplacian_nll",
+    "marks_term",
     "multi_frame_terms",
     "multi_view_terms",
     "points_distance",

@@ -121,6 +121,17 @@ def test_tables_hold_what_plain_arithmetic_gives(packed, files, tmp_path):
     assert difference.high < 0
 
 
+def test_marks_are_scored_where_people_marked_the_points(packed, files, tmp_path):
+    """And projections where they did not: AFLW2000-3D labels a 3D jaw."""
+    paths, made = files
+    marked = replace(made["good"], points_2d=made["good"].points_2d + 50, marks_2d=made["good"].points_2d)
+    path = write_predictions(tmp_path / "marked.npz", replace(marked, about={"system": "marked"}))
+    stage = ScoreStage([paths[0], path], find_benchmark("merl_test"), packed[0])
+    rows = {row.system: row.cells for row in stage.run(None)[0].rows}
+    assert rows["marked"]["all"].value == rows["good"]["all"].value
+    assert not find_benchmark("aflw2000").marked and find_benchmark("wflw_test").marked
+
+
 def test_a_comparison_holds_regions_and_the_means_over_the_faces_that_both_found(packed, files, tmp_path):
     paths, made = files
     fewer = made["bad"].found & (made["bad"].name != "image2.jpg")

@@ -72,7 +72,7 @@ def build_entry(system: str, predictions: Predictions, truth: Truth, protocol: P
         if placed.rotation is None:
             raise ValueError(f"{system}: expected rotations, for {truth.benchmark.name} has no points, found none")
         return Entry(system, placed, absent, np.zeros((len(truth), 0)))
-    placed = placed.to(truth.scheme)
+    placed = (placed.as_marked() if truth.benchmark.marked else placed).to(truth.scheme)
     _check_covariances(system, placed)
     points = np.where(placed.found[:, None, None], placed.points_2d, np.nan)
     errors = point_errors(points, truth.points, scale_px(truth, protocol))

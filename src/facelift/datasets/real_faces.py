@@ -1,6 +1,7 @@
 """Real photos with human 2D labels as training samples: WFLW-98 points in crop widths, states, flips, augmentation."""
 
-from dataclasses import dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
 from facelift.archives import read_npz
+from facelift.atomic import written_whole
 from facelift.crops import crop_transform, cut
 from facelift.datasets.augment import Augmentation, distort, occlude, random_crop
 from facelift.datasets.densify import wflw98_from_ibug68
@@ -15,7 +17,7 @@ from facelift.datasets.packed import PackedSet
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE, FaceSample
 from facelift.geometry import MIRROR, roll_rotation
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight, wflw98_of_ibug68
-from facelift.lifting.single_view import fit_single_views, shape_space
+from facelift.lifting.single_view import SingleViews, fit_single_views, shape_space
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,16 @@ class RealFaces:
             points = np.where(np.isfinite(points), points, extra)
         return replace(sample, points=points, state=_states_98(sample.state, sample.points), scheme="wflw98")
 
-    def fit_poses(self, landmarks: Float[np.ndarray, "n 98 3"]) -> float:
+    def fit_poses(self, landmarks: Float[np.ndarray, "n 98 3"], cache: Path | None = None) -> float:
         """Gives every training photo a rotation and its hidden landmarks, by fitting the space of these lifted
         landmarks to its labels; returns the share of photos whose fit is good, the others stay without.
 
-        A first fit hardly looks at the jaw, a second one as far as the first says that its labels are the bone's.
+        `cache` keeps the fits of these labels and shapes for the next start, and for the other processes of a training.
         """
         self._poses = {}
         crops = [self.crop(key, 16) for key in self.train]
         points = np.stack([crop.points for crop in crops])
-        space, weights = shape_space(landmarks), np.ones(points.shape[:2])
-        weights[:, 96:] = 0  # lifted shapes know no pupils
-        weights[:, JAW] = 0.1
-        first = fit_single_views(points, weights, space)
-        weights[:, JAW] = _bone(first.rotation)
-        fits = fit_single_views(points, weights, space)
+        fits = _cached_fits(points, landmarks, cache)
         untrusted = ~np.isfinite(points).all(-1)
         untrusted[:, JAW] |= _bone(fits.rotation) < 0.5
         untrusted[:, 96:] = False
@@ -126,6 +123,33 @@ class RealFaces:
             return np.full((3, 3), np.nan), np.full((98, 2), np.nan)
         rotation, hidden = self._poses[key]
         return rotation, crop_transform(sample.box, size=1).to_image(hidden)
+
+
+def _cached_fits(
+    points: Float[np.ndarray, "n 98 2"], landmarks: Float[np.ndarray, "m 98 3"], cache: Path | None
+) -> SingleViews:
+    """`_fits`, from the file `cache` if it holds those of these very arrays."""
+    arrays = [np.ascontiguousarray(points), np.ascontiguousarray(landmarks)]
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+    names = [field.name for field in fields(SingleViews)]
+    if cache is not None and cache.exists():
+        file = read_npz(cache, "fits of real photos", ("digest", *names))
+        if str(file["digest"]) == digest:
+            return SingleViews(*(file[name] for name in names))
+    fits = _fits(points, landmarks)
+    if cache is not None:
+        with written_whole(cache) as partial, partial.open("wb") as stream:
+            np.savez(stream, digest=digest, **{name: getattr(fits, name) for name in names})
+    return fits
+
+
+def _fits(points: Float[np.ndarray, "n 98 2"], landmarks: Float[np.ndarray, "m 98 3"]) -> SingleViews:
+    """A first fit hardly looks at the jaw, a second one as far as the first says that its labels are the bone's."""
+    space, weights = shape_space(landmarks), np.ones(points.shape[:2])
+    weights[:, 96:] = 0  # lifted shapes know no pupils
+    weights[:, JAW] = 0.1
+    weights[:, JAW] = _bone(fit_single_views(points, weights, space).rotation)
+    return fit_single_views(points, weights, space)
 
 
 def _bone(rotation: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 33"]:

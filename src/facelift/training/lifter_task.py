@@ -65,7 +65,7 @@ class LifterTask:
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
         if config.fit_frames:
-            share = self.faces.fit_poses(self.views.landmarks)
+            share = self.faces.fit_poses(self.views.landmarks, config.loop.run / "fits.npz")
             log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
         if config.start and config.start.suffix == ".onnx":
             from facelift.checkpoints.onnx_weights import start_from_exported

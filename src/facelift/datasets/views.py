@@ -131,7 +131,7 @@ def _claim(config: ViewsConfig) -> None:
 def _render_shard(config: ViewsConfig, shard: Path) -> None:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
     seeds, landmarks = _accepted(shard)
     rows = list(_render_faces(generator, config, seeds, landmarks))
     jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]

@@ -19,6 +19,8 @@ class View:
     """Exact projections of the WFLW-98 landmarks, px; None where truth is not known."""
     visible: Bool[np.ndarray, "98"] | None
     """Whether a landmark faces the camera with nothing before it."""
+    covered: Bool[np.ndarray, "98"] | None = None
+    """Whether a landmark faces the camera, but with hair, glasses, a hand or the like before it."""
 
 
 @runtime_checkable

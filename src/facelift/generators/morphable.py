@@ -167,7 +167,7 @@ class MorphableGenerator:
             return Occluders()
         topology = self.head.topology
         skin = topology.material == materials.SKIN
-        forehead = marks[[37, 42]].mean(0) + [0, 0.05, 0]
+        forehead = marks[[37, 42]].mean(0) + np.array([0, 0.05, 0])
         corner = np.linalg.norm(vertices[topology.faces[skin]] - forehead, axis=-1).argmin()
         patch = topology.uv[skin].reshape(-1, 2)[corner]
         return draw(

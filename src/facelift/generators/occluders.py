@@ -127,7 +127,7 @@ def _grid(points: Float[np.ndarray, "r c 3"], material: int, picture=None, *, in
     """A sheet; its normals look away from `inside` (one point, or one a vertex)."""
     rows, columns = points.shape[:2]
     corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
-    faces = np.concatenate([corner + [0, columns, 1], corner + [1, columns, columns + 1]]).astype(np.int32)
+    faces = (corner[:, None] + np.array([[0, columns, 1], [1, columns, columns + 1]])).reshape(-1, 3).astype(np.int32)
     uv = np.stack(np.meshgrid(np.linspace(0, 1, columns), np.linspace(1, 0, rows)), -1).reshape(-1, 2)
     return _part(points.reshape(-1, 3), faces, uv, material, picture, inside=inside, alpha=alpha)
 
@@ -195,9 +195,10 @@ def glasses(rng: np.random.Generator, skin: np.ndarray, marks: np.ndarray) -> li
 
     colour = rng.choice([0.01, 0.03, 0.3]) * rng.uniform(0.5, 1.5, 3) if rng.random() < 0.8 else rng.random(3)
     frame = _plain(colour)
-    parts, forward = [], np.array([0.0, 0.0, 1.0])
+    parts, forward, chance = [], np.array([0.0, 0.0, 1.0]), rng.random()
     rims = [at(centre + outline * [wide, high]) for centre in centres]
-    if rng.random() < 0.85:
+    lens = next((alpha for share, alpha in _SHADES if (chance := chance - share) < 0), None)
+    if lens is None or rng.random() < 0.8:
         parts += [_tube(rim, [(thick / 2, thick / 2)], materials.FRAME, frame, up=forward, sections=6) for rim in rims]
     bridge_x = np.linspace(-(gap - wide), gap - wide, 9)
     bridge = at(np.column_stack([bridge_x, centres[0, 1] + 0.3 * high + 0.25 * _CM * np.cos(bridge_x / gap * 3)]))
@@ -205,13 +206,9 @@ def glasses(rng: np.random.Generator, skin: np.ndarray, marks: np.ndarray) -> li
     parts.append(_tube(bridge, [(thick / 2, thick / 2)], materials.FRAME, frame, up=forward, sections=6))
     for side, rim in zip((-1, 1), rims, strict=True):
         parts.append(_temple(skin, marks, side, rim, thick, frame))
-    chance = rng.random()
-    for share, alpha in _SHADES:
-        chance -= share
-        if chance < 0:
-            tint = _plain(rng.uniform(0.005, 0.04, 3) if alpha == TWO_SIDED else rng.uniform(0.005, 0.05, 3))
-            parts += [_lens(rim, tint, alpha) for rim in rims]
-            break
+    if lens is not None:
+        tint = _plain(rng.uniform(0.005, 0.04, 3))
+        parts += [_lens(rim, tint, lens) for rim in rims]
     return parts
 
 
@@ -233,7 +230,7 @@ def _temple(skin: np.ndarray, marks: np.ndarray, side: int, rim: np.ndarray, thi
 
 
 def _lens(rim: np.ndarray, tint: np.ndarray, alpha: int) -> Part:
-    centre = rim[:-1].mean(0) + [0, 0, 0.15 * _CM]
+    centre = rim[:-1].mean(0) + np.array([0, 0, 0.15 * _CM])
     rings = centre + np.linspace(0.02, 1, 5)[:, None, None] * (rim - centre)
     return _grid(rings, materials.LENS, tint, inside=centre - [0, 0, 1], alpha=alpha)
 
@@ -269,8 +266,8 @@ def mask(rng: np.random.Generator, head: _Shape, marks: np.ndarray) -> list[Part
     parts = [_grid(points, materials.CLOTH, cloth, inside=head.centre)]
     white = _plain([0.7, 0.7, 0.7])
     for column, ear in ((0, marks[0]), (-1, marks[32])):
-        for corner in (points[1, column], points[-2, column]):
-            end = ear + [0, -0.5 * _CM if corner is points[-2, column] else 0.5 * _CM, -2.5 * _CM]
+        for corner, lift in ((points[1, column], 0.5), (points[-2, column], -0.5)):
+            end = ear + np.array([0, lift * _CM, -2.5 * _CM])
             path = head.outside(corner + np.linspace(0, 1, 14)[:, None] * (end - corner), np.full(14, 0.1 * _CM))
             parts.append(
                 _tube(path, [(0.1 * _CM, 0.1 * _CM)], materials.CLOTH, white, up=np.array([0.0, 1, 0]), sections=5)
@@ -412,9 +409,9 @@ def hand(
     parts.append(limb(arm[sleeve], rows[sleeve, 1:] + 0.6, materials.CLOTH, _cloth(rng)))
     for x, y, length, radius, splay in _FINGERS:
         path = _finger(length, curl * rng.uniform(0.7, 1.3), np.radians(splay * spread))
-        parts.append(limb(path + [x, y - 1.5, 0], _tapered(radius, len(path))))
+        parts.append(limb(path + np.array([x, y - 1.5, 0]), _tapered(radius, len(path))))
     path = _finger(6.5, rng.uniform(0, 30), np.radians(-rng.uniform(15, 55)))
-    parts.append(limb(path + [2.6, -3.0, -0.2], _tapered(1.05, len(path))))
+    parts.append(limb(path + np.array([2.6, -3.0, -0.2]), _tapered(1.05, len(path))))
     return parts
 
 

@@ -6,6 +6,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+HEADS = 2
+"""Version of what a seed is: changes where the heads of the same seeds do, so that their labels and views are not
+mixed with older ones. 1: before blinks closed every eye; 2: with hard blinks, mixed and one-sided expressions."""
+
 
 @dataclass(frozen=True)
 class View:

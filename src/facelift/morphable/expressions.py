@@ -56,7 +56,7 @@ class ExpressionSampler:
                 coefficients[self._index[full]] += amount
 
     def sample(self, rng: np.random.Generator) -> Float[np.ndarray, "e"]:
-        """Coefficients in [0, 1.1]. 18 % of the faces have both eyes fully shut (a third of those squeezed), 6 % one;
+        """Coefficients in [0, 1.1]. 14 % of the faces have both eyes fully shut, 5 % one (a third of those squeezed);
         18 % more have them partly shut. Three of ten mix two archetypes, and strengths lean to the strong side."""
         coefficients = np.zeros(len(self._index))
         for _ in range(1 + (rng.random() < 0.3)):
@@ -79,10 +79,10 @@ class ExpressionSampler:
 
     def _blink(self, rng: np.random.Generator, coefficients: np.ndarray) -> None:
         chance, side, squeezed = rng.random(), str(rng.choice(["_L", "_R"])), rng.random() < 1 / 3
-        both, amount = (chance < 0.18) or (0.24 <= chance < 0.38), 1.0 if chance < 0.24 else rng.random()
-        if chance < 0.42:
+        both, amount = (chance < 0.14) or (0.19 <= chance < 0.33), 1.0 if chance < 0.19 else rng.random()
+        if chance < 0.37:
             self._add(coefficients, "eyeBlink" if both else "eyeBlink" + side, amount)
-        if chance < 0.24 and squeezed:
+        if chance < 0.19 and squeezed:
             own = {name + ("" if both else side): amounts for name, amounts in SQUEEZE.items()}
             self._archetype(rng, coefficients, own, 1.0)
 

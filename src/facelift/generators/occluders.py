@@ -430,5 +430,6 @@ def _finger(length: float, curl_deg: float, splay: float) -> Float[np.ndarray, "
 def _tapered(radius: float, count: int) -> Float[np.ndarray, "n 2"]:
     share = np.linspace(0, 1, count)
     knuckle = 0.05 * sum(np.exp(-(((share - joint) / 0.05) ** 2)) for joint in (0.55, 0.8))
-    tip = np.sqrt(np.clip(1 - (np.clip(share - 0.9, 0, None) / 0.1) ** 2, 0, 1))
+    end = np.clip(np.maximum(share - 0.9, 0.1 - share), 0, None) / 0.1  # round at the tip and inside the palm
+    tip = np.sqrt(np.clip(1 - end**2, 0, 1))
     return np.repeat((radius * (1.05 - 0.25 * share + knuckle) * tip)[:, None], 2, axis=1)

@@ -80,7 +80,8 @@ def test_the_far_side_is_hidden_in_profile(generator, cameras):
 
 
 def test_seen_landmarks_lie_on_the_surface_that_the_picture_shows(generator, cameras):
-    """The depth of the mesh at a landmark's pixel is the landmark's own, where it is seen."""
+    """The depth of the mesh at a landmark's pixel is the landmark's own, where it is seen; but for contours, whose
+    pixel may show what lies behind the outline."""
     face = generator._face(7)
     rotation, translation = cameras[0][0], cameras[1][0]
     view = generator.render(7, cameras[0][:1], cameras[1][:1], 512)[0]
@@ -89,10 +90,11 @@ def test_seen_landmarks_lie_on_the_surface_that_the_picture_shows(generator, cam
     pixels[:, :2] = pixels[:, :2] / pixels[:, 2:] * K[0, 0] + K[:2, 2]
     opaque = face.surface.faces[face.alpha_of < 0]
     depth = rasterize(pixels.astype(np.float32), opaque, 512).depth
-    column, row = np.floor(view.points[view.visible]).astype(int).T
-    own = to_camera(face.landmarks, rotation, translation)[view.visible, 2]
+    seen = np.flatnonzero(view.visible[33:]) + 33
+    column, row = np.floor(view.points[seen]).astype(int).T
+    own = to_camera(face.landmarks, rotation, translation)[seen, 2]
     off = np.abs(depth[row, column] - own)
-    assert np.median(off) < 0.002 and np.percentile(off, 90) < 0.012
+    assert np.median(off) < 0.002 and np.percentile(off, 95) < 0.012
 
 
 def test_travels_to_another_process_as_its_recipe(procedural, cameras):

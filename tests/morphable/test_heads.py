@@ -148,3 +148,32 @@ def test_a_look_down_does_not_push_closed_lids_past_each_other(open_head, rng):
             blink = expression[open_head.names.index(f"eyeBlink_{side}")]
             down = expression[open_head.names.index(f"eyeLookDown_{side}")]
             assert down <= max(1 - blink, 0) + 0.4 and (blink < 1 or down < 0.2)
+
+
+def test_a_blink_of_one_closes_the_eyes_of_any_identity(open_head, rng):
+    """The file's own blink leaves lids up to a tenth of the eye's width apart, or lets them pass each other."""
+    names = open_head.names
+    expression = np.zeros(len(names))
+    expression[[names.index(n) for n in ("eyeBlink_L", "eyeBlink_R")]] = 1
+    squeezed = expression.copy()
+    squeezed[[names.index(n) for n in ("eyeSquint_L", "eyeSquint_R", "cheekSquint_L", "cheekSquint_R")]] = 1
+    for _ in range(8):
+        identity = open_head.sample(rng)[0]
+        for closed in (expression, squeezed):
+            marks = landmarks(open_head, open_head.vertices(identity, closed))
+            gap = marks[[61, 62, 63, 69, 70, 71], 1] - marks[[67, 66, 65, 75, 74, 73], 1]
+            assert np.abs(gap).max() < 0.02 * np.linalg.norm(marks[60] - marks[64])
+
+
+def test_hard_expressions_are_common(open_head):
+    """Of each hundred faces: shut eyes, a single shut eye, puckers, one-sided mouths, wide-open mouths."""
+    rng, names = np.random.default_rng(3), open_head.names
+    drawn = np.stack([open_head.expressions.sample(rng) for _ in range(600)])
+    value = lambda name: drawn[:, names.index(name)]  # noqa: E731
+    left, right = value("eyeBlink_L") >= 1, value("eyeBlink_R") >= 1
+    assert 0.09 < (left & right).mean() < 0.2 and 0.02 < (left ^ right).mean() < 0.09
+    assert (left & right & (value("eyeSquint_L") >= 0.4) & (value("browDown_L") >= 0.4)).mean() > 0.02
+    assert (value("mouthPucker") > 0.5).mean() > 0.05
+    assert (np.abs(value("mouthSmile_L") - value("mouthSmile_R")) > 0.4).mean() > 0.05
+    assert (value("jawOpen") > 0.6).mean() > 0.09
+    assert drawn.min() >= 0 and drawn.max() <= 1.1

@@ -124,6 +124,29 @@ def test_a_mirrored_view_is_the_mirror_of_the_view(views):
     np.testing.assert_allclose(back[WFLW98.mirror], there * [-1, 1] + [1, 0], atol=1e-6)
     assert np.linalg.det(other.rotation) == pytest.approx(1, abs=1e-5)
     np.testing.assert_array_equal(other.image[:, ::-1], view.image)
+    np.testing.assert_array_equal(other.visible[WFLW98.mirror], view.visible)
+
+
+def test_views_carry_what_the_renderer_saw(views):
+    cache, generator = ViewCache(views), MorphableGenerator(None, occluders=True)
+    faces = [(cache[i], int(cache.seeds[cache.face[i]])) for i in range(len(cache))]
+    for view, seed in faces:
+        seen = generator.render(seed, view.rotation[None], view.translation[None], 128)[0]
+        assert (seen.visible == view.visible).mean() > 0.97  # the cache's cameras are in single precision
+        assert (seen.covered == view.covered).mean() > 0.97
+    visible = np.mean([view.visible for view, _ in faces])
+    assert 0.2 < visible < 0.95
+
+
+def test_caches_and_labels_of_older_heads_are_refused(views, workspace, tmp_path):
+    old = dict(np.load(views / "views-00000.npz"))
+    np.savez(tmp_path / "views-00000.npz", **{key: old[key] for key in old if key not in ("visible", "covered")})
+    with pytest.raises(ValueError, match=r"written by this version's `facelift views` \(run it anew"):
+        ViewCache(tmp_path)
+    (tmp_path / "lift.json").write_text('{"settings": {"generator": "procedural"}}')
+    (tmp_path / "lift-00000.npz").write_bytes((workspace / "lift" / "lift-00000.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"lift\.json: expected heads of version 2, found 1: lift these seeds anew"):
+        build_views(ViewsConfig(lift=tmp_path, out=tmp_path / "views", generator="procedural"))
 
 
 def test_template_is_symmetric_and_fills_the_pupils_in(views):

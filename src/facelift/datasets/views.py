@@ -11,10 +11,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from facelift.archives import read_npz
 from facelift.atomic import claim_folder, written_whole
+from facelift.generators.protocol import HEADS
 from facelift.geometry import CameraSpace
 
 
@@ -51,6 +52,10 @@ class RenderedView:
     """Lifted pseudo-labels, canonical; NaN where none (pupils, failed points)."""
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, "3"]
+    visible: Bool[np.ndarray, "98"]
+    """Whether a landmark is seen, by the generator's depth test."""
+    covered: Bool[np.ndarray, "98"]
+    """Whether it faces the camera, but behind hair, glasses, a hand or the like."""
 
 
 class ViewCache:
@@ -60,11 +65,13 @@ class ViewCache:
         shards = sorted(Path(root).glob("views-*.npz"))
         if not shards:
             raise FileNotFoundError(f"{root}: expected shards views-*.npz written by `facelift views`, found none")
-        keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop")
-        parts = [read_npz(shard, "a shard of `facelift views`", keys) for shard in shards]
+        keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop", "visible", "covered")
+        expected = "a shard with visibility, written by this version's `facelift views` (run it anew, to a new folder)"
+        parts = [read_npz(shard, expected, keys) for shard in shards]
         self.rotation, self.translation, self.landmarks, self.face = (
             np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "landmarks", "face")
         )
+        self.visible, self.covered = (np.concatenate([part[key] for part in parts]) for key in ("visible", "covered"))
         self.seeds = np.concatenate([part["seed"] for part in parts])
         if not len(self.face):
             raise ValueError(f"{root}: expected rendered views, found shards without any: no face was accepted")
@@ -80,7 +87,10 @@ class ViewCache:
     def __getitem__(self, index: int) -> RenderedView:
         image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
         assert image is not None  # written by build_views
-        return RenderedView(image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index])
+        seen = (self.visible[index], self.covered[index])
+        return RenderedView(
+            image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index], *seen
+        )
 
 
 def build_views(config: ViewsConfig) -> Path:
@@ -120,18 +130,22 @@ def _claim(config: ViewsConfig) -> None:
     generator's."""
     lift = config.lift / "lift.json"
     if lift.exists():
-        made_by = json.loads(lift.read_text())["settings"]["generator"]
-        if made_by != config.generator:
-            raise ValueError(f"{lift}: expected faces of the generator {config.generator!r}, found {made_by!r}")
+        made_by = json.loads(lift.read_text())["settings"]
+        if made_by["generator"] != config.generator:
+            found = made_by["generator"]
+            raise ValueError(f"{lift}: expected faces of the generator {config.generator!r}, found {found!r}")
+        if made_by.get("heads", 1) != HEADS:
+            found = made_by.get("heads", 1)
+            raise ValueError(f"{lift}: expected heads of version {HEADS}, found {found}: lift these seeds anew")
     settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
     backgrounds = bool(config.data or os.environ.get("FACELIFT_DATA"))
-    claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds}, {})
+    claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds, "heads": HEADS}, {})
 
 
 def _render_shard(config: ViewsConfig, shard: Path) -> None:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
     seeds, landmarks = _accepted(shard)
     rows = list(_render_faces(generator, config, seeds, landmarks))
     jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]
@@ -144,6 +158,8 @@ def _render_shard(config: ViewsConfig, shard: Path) -> None:
             face=np.array([row[3] for row in rows], np.int64),
             rotation=np.array([row[1] for row in rows], np.float32).reshape(-1, 3, 3),
             translation=np.array([row[2] for row in rows], np.float32).reshape(-1, 3),
+            visible=np.array([row[4] for row in rows], bool).reshape(-1, 98),
+            covered=np.array([row[5] for row in rows], bool).reshape(-1, 98),
             jpeg=np.concatenate([np.zeros(0, np.uint8), *(data.ravel() for data in jpeg)]),
             start=np.array([0, *stop[:-1]], np.int64)[: len(stop)],
             stop=stop.astype(np.int64),
@@ -151,7 +167,7 @@ def _render_shard(config: ViewsConfig, shard: Path) -> None:
 
 
 def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:
-    """(image, R, t, index of the face) of every view."""
+    """(image, R, t, index of the face, visible, covered) of every view."""
     space = CameraSpace()
     for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
         rng = np.random.default_rng([int(seed), 7])
@@ -162,4 +178,4 @@ def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[
             view = generator.render(
                 int(seed), rotation[None], translation[None], config.size, background=int(background)
             )[0]
-            yield view.image, rotation, translation, index
+            yield view.image, rotation, translation, index, view.visible, view.covered

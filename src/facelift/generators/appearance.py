@@ -16,6 +16,8 @@ from facelift.rendering import materials
 _SKIN_HEIGHT = 512
 _OCCLUDING_HAIR = ("bob01", "bob02", "braid01", "short03")
 """Styles whose fringe hides brows or eyes."""
+_OCCLUDING_CHANCE = 0.35
+"""How often one of them is drawn for once another style is."""
 _HAIR_COLOURS = np.array(
     [
         [0.08, 0.06, 0.05],
@@ -84,11 +86,13 @@ class Wardrobe:
         skins = self._pool(rng)
         colours = _HAIR_COLOURS[: _DARK_HAIR if any(part in skins[0] for part in _DARK_HAIR_ONLY) else None]
         hair_colour = colours[rng.integers(len(colours))] * rng.uniform(0.7, 1.3)
-        styles = [s for s in self._hair_styles if occluding_hair or s not in _OCCLUDING_HAIR]
-        style = [None, *styles][rng.integers(len(styles) + 1)]
+        occluding = _OCCLUDING_CHANCE if occluding_hair else 0.0
+        chance = np.array([1.0, *(occluding if s in _OCCLUDING_HAIR else 1.0 for s in self._hair_styles)])
+        style = [None, *self._hair_styles][rng.choice(len(chance), p=chance / chance.sum())]
         hair = self._picture(f"hair/{style}.png", 512) if style else np.ones((2, 2, 4), np.float32)
         flat = np.ones((len(materials.TABLE), 3), np.float32)
         flat[materials.SKIN] = np.exp(rng.standard_normal(3) * 0.03 + rng.standard_normal() * 0.1)
+        flat[materials.HAND] = 0.88 * flat[materials.SKIN]
         flat[materials.GUMS], flat[materials.TEETH] = (0.42, 0.13, 0.12), np.array([0.72, 0.66, 0.55])
         flat[materials.SOCKET], flat[materials.LASHES] = (0.25, 0.06, 0.05), 0.012
         flat[materials.EYE] = 0.5  # in the lids' shade, which shadow maps of this size do not see

@@ -11,11 +11,12 @@ from jaxtyping import Float
 
 from facelift.generators.appearance import GAMMA
 from facelift.generators.backgrounds import Backgrounds
+from facelift.generators.occluders import Occluders, draw
 from facelift.generators.protocol import View
 from facelift.geometry import intrinsics, project, to_camera
 from facelift.landmarks import WFLW98
-from facelift.morphable.head import Head, landmarks, vertex_normals
-from facelift.rendering import lighting, materials
+from facelift.morphable.head import Head, Topology, landmarks, vertex_normals
+from facelift.rendering import lighting, materials, raster
 from facelift.rendering.raster import Fragments, rasterize_alpha
 from facelift.rendering.shading import Surface, shade
 
@@ -47,25 +48,26 @@ class _Face:
     landmark_normals: Float[np.ndarray, "98 3"]
     exposure: Float[np.ndarray, "3"]
     """Factor of each colour channel."""
+    head_faces: int
+    """So many of the surface's first triangles are the head's own; the others are hair and occluders."""
 
 
 class MorphableGenerator:
     """Generator over the open head, or over the procedural head without assets.
 
-    `data`: a folder with backgrounds.tar and hdri_128.npz, used where they exist. `occluding_hair`: styles that hide
-    brows and eyes; for training views, not for lifting. Keeps the last few faces.
+    `data`: a folder with backgrounds.tar and hdri_128.npz, used where they exist. `occluders`: hair styles that hide
+    brows and eyes, glasses, masks, hands, caps, scarves; for training views, not for lifting. They change neither the
+    identity nor the expression of a seed. Keeps the last few faces.
     """
 
-    def __init__(
-        self, assets: Path | None = None, *, data: Path | None = None, occluding_hair: bool = False, keep: int = 4
-    ):
-        self._source = partial(MorphableGenerator, assets, data=data, occluding_hair=occluding_hair, keep=keep)
+    def __init__(self, assets: Path | None = None, *, data: Path | None = None, occluders: bool = False, keep: int = 4):
+        self._source = partial(MorphableGenerator, assets, data=data, occluders=occluders, keep=keep)
         self.name = "open-head" if assets else "procedural-head"
         self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
         self.backgrounds = Backgrounds(data)
         self._probes = _probes(data)
         self._smooth = lighting.Smoothing(self.head.topology.faces)
-        self._occluding_hair, self._keep = occluding_hair, keep
+        self._occluders, self._keep = occluders, keep
         self._faces: OrderedDict[int, _Face] = OrderedDict()
 
     def __reduce__(self) -> tuple:
@@ -101,9 +103,9 @@ class MorphableGenerator:
         colour, covered = shade(surface, fragments, -rotation.T @ translation, samples=_SUPERSAMPLING)
         image = _tone(colour * face.exposure) + scene * (1 - covered[..., None])
         points = project(face.landmarks, rotation, translation, intrinsics(size))
-        visible = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
+        visible, covered_marks = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
-        return View(encoded, rotation, translation, size, points, visible)
+        return View(encoded, rotation, translation, size, points, visible, covered_marks)
 
     def _face(self, seed: int) -> _Face:
         if seed not in self._faces:
@@ -116,18 +118,22 @@ class MorphableGenerator:
     def _build(self, seed: int) -> _Face:
         identity, expression = self.head.sample(np.random.default_rng([seed, 0]))
         rng = np.random.default_rng([seed, 1])
-        look = self.wardrobe.look(rng, occluding_hair=self._occluding_hair)
+        look = self.wardrobe.look(rng, occluding_hair=self._occluders)
         head_vertices = self.head.vertices(identity, expression)
-        topology, vertices = self.head.topology, head_vertices
-        faces, uv, material = topology.faces, topology.uv, topology.material
-        normals = vertex_normals(vertices, faces)
-        if look.hair_style:
+        topology, marks = self.head.topology, landmarks(self.head, head_vertices).astype(float)
+        worn = self._worn(seed, head_vertices, marks)
+        topologies, worn_picture = worn.atlas()
+        meshes = [(head_vertices, vertex_normals(head_vertices, topology.faces), topology)]
+        codes = [np.where(topology.material == materials.LASHES, 0, raster.OPAQUE)]
+        if look.hair_style and not worn.hides_hair:
             hair_vertices, hair_normals, hair = self.styles[look.hair_style].grow(self.head, identity)
-            faces = np.concatenate([faces, hair.faces + len(vertices)]).astype(np.int32)
-            uv, material = np.concatenate([uv, hair.uv]), np.concatenate([material, hair.material])
-            vertices, normals = np.concatenate([vertices, hair_vertices]), np.concatenate([normals, hair_normals])
-        alpha_of = np.full(len(faces), -1, np.int32)
-        alpha_of[material == materials.LASHES], alpha_of[material == materials.HAIR] = 0, 1
+            meshes.append((worn.pressed(hair_vertices), hair_normals, hair))
+            codes.append(np.ones(len(hair.faces), np.int32))
+        for part, part_topology in zip(worn.parts, topologies, strict=True):
+            meshes.append((part.vertices, part.normals, part_topology))
+            codes.append(np.full(len(part_topology.faces), part.alpha))
+        vertices, normals, faces, uv, material = _joined(meshes)
+        alpha_of = np.concatenate(codes).astype(np.int32)
         alphas = (self.wardrobe.lash_alpha, look.hair_alpha)
         light = self._light(rng)
         seen = lighting.sky_visibility(vertices, faces, uv, alpha_of, alphas)
@@ -147,19 +153,45 @@ class MorphableGenerator:
             skin=look.skin.astype(np.float32),
             eye=look.eye.astype(np.float32),
             hair=look.hair,
+            worn=worn_picture,
             light=light,
             oiliness=look.oiliness,
         )
-        marks = landmarks(self.head, head_vertices).astype(float)
         mark_normals = landmarks(self.head, normals[: len(head_vertices)])
         exposure = _exposure(surface) * np.float32(np.exp(rng.normal(0, 0.2)))
-        return _Face(surface, alpha_of, alphas, marks, mark_normals, exposure)
+        return _Face(surface, alpha_of, alphas, marks, mark_normals, exposure, len(topology.faces))
+
+    def _worn(self, seed: int, vertices: Float[np.ndarray, "v 3"], marks: Float[np.ndarray, "98 3"]) -> Occluders:
+        """What the face of a seed wears and holds, by random numbers of its own."""
+        if not self._occluders:
+            return Occluders()
+        topology = self.head.topology
+        skin = topology.material == materials.SKIN
+        forehead = marks[[37, 42]].mean(0) + np.array([0, 0.05, 0])
+        corner = np.linalg.norm(vertices[topology.faces[skin]] - forehead, axis=-1).argmin()
+        patch = topology.uv[skin].reshape(-1, 2)[corner]
+        return draw(
+            np.random.default_rng([seed, 2]), vertices[np.unique(topology.faces[skin])].astype(float), marks, patch
+        )
 
     def _light(self, rng: np.random.Generator) -> lighting.Light:
         if len(self._probes) and rng.random() < 0.5:
             chosen = self._probes[rng.integers(len(self._probes))]
             return lighting.probe(chosen.astype(np.float32), rng.uniform(0, 2 * np.pi))
         return lighting.lamps(rng)
+
+
+def _joined(meshes: list[tuple[np.ndarray, np.ndarray, Topology]]) -> tuple[np.ndarray, ...]:
+    """(vertices, normals, faces, uv, material) of several meshes as one."""
+    vertices, normals, topologies = zip(*meshes, strict=True)
+    start = np.cumsum([0, *(len(v) for v in vertices[:-1])])
+    return (
+        np.concatenate(vertices),
+        np.concatenate(normals),
+        np.concatenate([t.faces + s for t, s in zip(topologies, start, strict=True)]).astype(np.int32),
+        np.concatenate([t.uv for t in topologies]),
+        np.concatenate([t.material for t in topologies]),
+    )
 
 
 def _open(assets: Path) -> tuple[Head, "Wardrobe | PlainWardrobe", dict]:
@@ -198,7 +230,9 @@ def _exposure(surface: Surface) -> Float[np.ndarray, "3"]:
     """What an automatic camera would do, metered on the front of the face: most of the light's level, half of the
     skin's, and most of the light's colour are taken out."""
     skin = np.unique(surface.faces[surface.material == materials.SKIN])
-    light = np.median(surface.diffuse[skin[surface.normals[skin, 2] > 0.5]], axis=0)
+    front = surface.diffuse[skin[surface.normals[skin, 2] > 0.5]]
+    level = front.mean(-1)
+    light = np.median(front[level > 0.3 * np.percentile(level, 95)], axis=0)  # not under hair, masks and hands
     height, width = surface.skin.shape[:2]
     albedo = surface.skin[: height * 3 // 4 : 8, : width // 2 : 8].mean((0, 1)) * surface.flat[materials.SKIN]
     level = (light.mean() / 0.6) ** -0.85 * (albedo.mean() / 0.3) ** -0.35
@@ -213,8 +247,9 @@ def _tone(linear: np.ndarray) -> np.ndarray:
 
 def _visible(
     face: _Face, rotation: np.ndarray, translation: np.ndarray, fragments: Fragments, points: np.ndarray
-) -> np.ndarray:
-    """Facing the camera, inside the picture, and no more than a tolerance behind what is seen there."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(visible, covered): facing the camera, inside the picture, and no more than a tolerance behind what is seen
+    there; facing the camera, but behind hair or a thing."""
     camera = to_camera(face.landmarks, rotation, translation)
     towards = -(face.landmark_normals @ rotation.T * camera).sum(-1)
     column, row = np.floor(points).astype(int).T
@@ -224,8 +259,13 @@ def _visible(
     step = np.arange(-1, 2)
     around = (row[:, None, None] + step[:, None], column[:, None, None] + step)
     depth, triangle = fragments.depth[around], fragments.triangle[around]
-    empty, lash = triangle < 0, face.surface.material[triangle] == materials.LASHES
-    tolerance = np.where(lash, _LASH_LENGTH, _VISIBLE_TOLERANCE)
-    seen = (~empty & (camera[:, 2, None, None] < depth + tolerance)).any((1, 2))
-    seen[96:] &= face.surface.material[triangle[96:, 1, 1]] == materials.EYE  # lids lie closer than the tolerance
-    return (towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)) & inside & seen
+    material = np.where(triangle < 0, -1, face.surface.material[triangle])
+    tolerance = np.where(material == materials.LASHES, _LASH_LENGTH, _VISIBLE_TOLERANCE)
+    tolerance[triangle >= face.head_faces] = 0  # cloth and hair lie closer than the tolerance
+    own = (triangle >= 0) & (camera[:, 2, None, None] < depth + tolerance)
+    own[96:] &= material[96:] == materials.EYE  # and so do lids
+    facing = towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)
+    seen = own.any((1, 2))
+    seen[96:] = own[96:, 1, 1] | (seen[96:] & (material[96:, 1, 1] == materials.LENS))  # through a tinted lens
+    covered = facing & inside & ~seen & (triangle[:, 1, 1] >= face.head_faces)
+    return facing & inside & seen, covered

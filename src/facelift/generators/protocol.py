@@ -6,6 +6,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+HEADS = 2
+"""Version of what a seed is: changes where the heads of the same seeds do, so that their labels and views are not
+mixed with older ones. 1: before blinks closed every eye; 2: with hard blinks, mixed and one-sided expressions."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -19,6 +23,8 @@ class View:
     """Exact projections of the WFLW-98 landmarks, px; None where truth is not known."""
     visible: Bool[np.ndarray, "98"] | None
     """Whether a landmark faces the camera with nothing before it."""
+    covered: Bool[np.ndarray, "98"] | None = None
+    """Whether a landmark faces the camera, but with hair, glasses, a hand or the like before it."""
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ class RenderConfig:
 
 
 def build_generator(
-    kind: str, assets: Path | None = None, data: Path | None = None, *, occluding_hair: bool = False
+    kind: str, assets: Path | None = None, data: Path | None = None, *, occluders: bool = False
 ) -> "MorphableGenerator":
     """The generator of a command's options, with folders from FACELIFT_ASSETS and FACELIFT_DATA where not given.
 
@@ -57,7 +57,7 @@ def build_generator(
     assets = assets or _variable("FACELIFT_ASSETS")
     if assets is None:
         raise ValueError("no folder of assets: expected --assets or the variable FACELIFT_ASSETS, found neither")
-    return MorphableGenerator(assets, data=data, occluding_hair=occluding_hair)
+    return MorphableGenerator(assets, data=data, occluders=occluders)
 
 
 def _variable(name: str) -> Path | None:
@@ -68,7 +68,7 @@ def render_views(config: RenderConfig) -> Path:
     """Writes what the config asks for; returns the folder."""
     from facelift.generators.sheet import contact_sheet
 
-    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
     rotations = look_at_rotation(np.array(config.azimuth_deg), config.elevation_deg)
     translations = sphere_translation(rotations)
     sheet = contact_sheet(

@@ -19,6 +19,7 @@ import numpy as np
 from facelift.atomic import claim_folder
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
+from facelift.generators.protocol import HEADS
 from facelift.generators.stage import build_generator
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
@@ -246,6 +247,7 @@ def _describe(
     """(what must be equal for a run to go on, what is good to know)."""
     fixed = {
         "generator": generator.name if generator else config.generator,
+        "heads": HEADS,
         "backgrounds": bool(config.data or os.environ.get("FACELIFT_DATA")),
         "detector": type(detector).__name__ if detector else _identity(config.detector),
         "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),

@@ -1,9 +1,10 @@
 """The open head: ICT-FaceKit's light model (MIT) as packed in head.npz."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from facelift.geometry import ORIGIN_CM, UNIT_CM
@@ -17,8 +18,35 @@ _MOUTH_SOCKET = 11248
 _LID_GAP_CM = 0.03
 _UPPER_LASH_CM, _LOWER_LASH_CM = 0.75, 0.4
 """Where lashes end; the mesh's reach further."""
+_LID_PAIRS = {"R": ((37, 41), (38, 40)), "L": ((43, 47), (44, 46))}
+"""iBUG-68 points that meet when an eye closes: (upper, lower)."""
+_CLOSED_CM = 0.02
+"""Overlap of closed lids."""
 _IRIS_TEXTURE_SCALE = 122 / 0.13 / 640
 """The pictures of the eye are 640 px wide with an iris of 122 px radius; in the mesh's uv the radius is 0.13."""
+
+
+@dataclass(frozen=True)
+class _Lid:
+    """The blink of one eye. The file's own leaves some identities' eyes open and lets others' lids pass each other."""
+
+    name: int
+    """Index of the blink among the expressions."""
+    pairs: Int[np.ndarray, "2 2"]
+    """Vertices that meet: (upper, lower), towards the image's left and right."""
+    closing_cm: Float[np.ndarray, "2"]
+    """By how much the file's blink brings the pairs together."""
+    moved: Int[np.ndarray, "m"]
+    """Vertices that the blink moves, by so much:"""
+    blink_cm: Float[np.ndarray, "m 3"]
+    share: Float[np.ndarray, "m 2"]
+    """How much of either pair's amount a vertex takes, by its place between them."""
+
+    def close(self, vertices: Float[np.ndarray, "v 3"], blink: float) -> None:
+        """Narrows the eye's opening to 1 - `blink` of what it is, in place."""
+        upper, lower = vertices[self.pairs, 1].T
+        amount = min(blink, 1.0) * np.clip((upper - lower + _CLOSED_CM) / self.closing_cm, 0, None)
+        vertices[self.moved] += (self.share @ amount)[:, None].astype(np.float32) * self.blink_cm
 
 
 class OpenHead:
@@ -37,6 +65,7 @@ class OpenHead:
         self.expressions = ExpressionSampler(self.names)
         self.topology = self._topology(data)
         self._eyes = self._eye_parts()
+        self._lids = [self._lid(side, data["landmarks68_vertices"]) for side in "LR"]
         painted = data["face_material"] == 0
         self.landmark_vertices, self.landmark_weights = landmark_table(
             data["landmarks68_vertices"], self._pupils(), self.topology.faces[painted], self.topology.uv[painted]
@@ -85,6 +114,17 @@ class OpenHead:
             parts.append((side, own, near))
         return parts
 
+    def _lid(self, side: str, landmarks68: np.ndarray) -> "_Lid":
+        """The blink of one eye, apart from the other expressions."""
+        name = self.names.index(f"eyeBlink_{side}")
+        blink = self._expression[name].reshape(-1, 3)
+        moved = np.flatnonzero(np.abs(blink).max(1) > 1e-4)
+        pairs = landmarks68[np.array(_LID_PAIRS[side])].astype(int)
+        first, second = self.mean_cm[pairs, 0].mean(1)
+        share = np.clip((self.mean_cm[moved, 0] - first) / (second - first), -0.5, 1.5)
+        closing = blink[pairs[:, 1], 1] - blink[pairs[:, 0], 1]
+        return _Lid(name, pairs, closing, moved, blink[moved], np.column_stack([1 - share, share]))
+
     def _pupils(self) -> np.ndarray:
         """(2,) the eyeballs' vertices in the middle of the pupil: image-left eye (the subject's right) first."""
         corners = np.flatnonzero(np.repeat(self.topology.material == materials.EYE, 3))
@@ -98,10 +138,15 @@ class OpenHead:
         return 0.9 * rng.standard_normal(len(self._identity)), self.expressions.sample(rng)
 
     def vertices_cm(self, identity: np.ndarray, expression: np.ndarray) -> Float[np.ndarray, "v 3"]:
-        """The mesh in the file's frame, eyes turned to the gaze and lids lifted off the eyeballs."""
+        """The mesh in the file's frame, eyes turned to the gaze and lids lifted off the eyeballs. A blink of one
+        closes the eye of any identity, whatever the rest of its expression."""
         offset = identity.astype(np.float32) @ self._identity.astype(np.float32)
-        offset += expression.astype(np.float32) @ self._expression
+        others = expression.astype(np.float32)
+        others[[lid.name for lid in self._lids]] = 0
+        offset += others @ self._expression
         vertices = self.mean_cm + offset.reshape(-1, 3)
+        for lid in self._lids:
+            lid.close(vertices, float(expression[lid.name]))
         for side, ball, skin in self._eyes:
             centre = (vertices[ball].min(0) + vertices[ball].max(0)) / 2
             turn = _gaze_rotation(*self.expressions.gaze_rad(expression, side))

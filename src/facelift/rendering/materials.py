@@ -2,7 +2,8 @@
 
 import numpy as np
 
-SKIN, GUMS, TEETH, EYE, LASHES, SOCKET, HAIR = range(7)
+SKIN, GUMS, TEETH, EYE, LASHES, SOCKET, HAIR, HAND, CLOTH, FRAME, LENS = range(11)
+"""From CLOTH on: things that are worn, coloured by the picture of what a face wears."""
 
 TABLE = np.array(
     [  # specular strength, shininess, two-sided, alpha-tested
@@ -13,6 +14,10 @@ TABLE = np.array(
         [0.0, 1.0, 1, 1],
         [0.0, 1.0, 0, 0],
         [0.15, 20.0, 1, 1],
+        [1.0, 14.0, 1, 0],  # hand: as skin
+        [0.0, 1.0, 1, 0],
+        [1.5, 60.0, 1, 0],
+        [3.0, 300.0, 1, 0],
     ],
     np.float32,
 )

@@ -11,6 +11,9 @@ from facelift.rendering.compiled import compiled
 
 FAR = 1e9
 """Depth of a pixel that sees nothing."""
+OPAQUE, TWO_SIDED, MOSTLY, HALF = -1, -2, -3, -4
+"""`alpha_of` without a picture: seen from the front alone; from both sides; and from both sides, covering three or two
+of each four pixels, which supersampling blends."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def rasterize_alpha(
 ) -> Fragments:
     """As `rasterize`, with hashed alpha (Wyman and McGuire 2017): a triangle whose `alpha_of` is k >= 0 keeps a
     fragment with a probability that rises from 0 to 1 where the k-th picture of `alphas` (v up, u and v repeat) rises
-    from 0.2 to 0.8, the same for the same pixel and triangle. Such triangles are seen from both sides."""
+    from 0.2 to 0.8, the same for the same pixel and triangle. Such triangles are seen from both sides. Below 0 see
+    `OPAQUE`."""
     triangle = np.full((size, size), -1, np.int32)
     barycentric = np.zeros((size, size, 2), np.float32)
     nearness = np.zeros((size, size), np.float32)
@@ -91,7 +95,7 @@ def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, nearnes
         x0, y0, x1, y1, x2, y2 = p[i0, 0], p[i0, 1], p[i1, 0], p[i1, 1], p[i2, 0], p[i2, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         k = alpha_of[f]
-        if area == 0 or (cull and k < 0 and area > 0):  # y down: front faces have negative area
+        if area == 0 or (cull and k == OPAQUE and area > 0):  # y down: front faces have negative area
             continue
         if p[i0, 2] <= 0 or p[i1, 2] <= 0 or p[i2, 2] <= 0:
             continue
@@ -107,6 +111,8 @@ def _raster(p, faces, uv, alpha_of, alphas, cull, triangle, barycentric, nearnes
             py = y + 0.5
             a1, a2, a0 = (y1 - py) * inverse, (y2 - py) * inverse, (y0 - py) * inverse
             for x in range(left, right + 1):
+                if (k == HALF and (x + y) & 1) or (k == MOSTLY and x & y & 1):
+                    continue
                 px = x + 0.5
                 w0 = (x1 - px) * a2 - (x2 - px) * a1
                 w1 = (x2 - px) * a0 - (x0 - px) * a2

@@ -36,6 +36,8 @@ class Surface:
     """Face on the left half, back of the head on the right."""
     eye: Float[np.ndarray, "eh ew 3"]
     hair: Float[np.ndarray, "hh hw 3"]
+    worn: Float[np.ndarray, "wh ww 3"]
+    """Of what is worn and held."""
     light: Light
     oiliness: float
 
@@ -61,7 +63,7 @@ def shade(
     image, coverage = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
     mesh = (surface.faces, surface.uv, surface.material, surface.attributes)
     light = (towards, power, np.float32(surface.oiliness), eye_point.astype(np.float32))
-    pictures = (surface.skin, surface.eye, surface.hair)
+    pictures = (surface.skin, surface.eye, surface.hair, surface.worn)
     flat, table = surface.flat, materials.TABLE
     _resolve(fragments.triangle, fragments.barycentric, mesh, light, pictures, flat, table, samples, image, coverage)
     return image, coverage
@@ -135,7 +137,7 @@ def _shade(f, a, b, mesh, light, pictures, flat, table):
     u = a * uv[f, 0, 0] + b * uv[f, 1, 0] + c * uv[f, 2, 0]
     v = a * uv[f, 0, 1] + b * uv[f, 1, 1] + c * uv[f, 2, 1]
     red, green, blue = flat[m, 0], flat[m, 1], flat[m, 2]
-    if m == materials.SKIN:
+    if m == materials.SKIN or m == materials.HAND:
         tr, tg, tb = _lookup(pictures[0], u, v, True)
         red, green, blue = red * tr, green * tg, blue * tb
     elif m == materials.EYE:
@@ -144,11 +146,14 @@ def _shade(f, a, b, mesh, light, pictures, flat, table):
     elif m == materials.HAIR:
         tr, tg, tb = _lookup(pictures[2], u, v, False)
         red, green, blue = red * tr, green * tg, blue * tb
+    elif m >= materials.CLOTH:
+        tr, tg, tb = _lookup(pictures[3], u, v, False)
+        red, green, blue = red * tr, green * tg, blue * tb
     red *= a * i[6] + b * j[6] + c * k[6]
     green *= a * i[7] + b * j[7] + c * k[7]
     blue *= a * i[8] + b * j[8] + c * k[8]
     strength, exponent = table[m, 0], table[m, 1]
-    if m == materials.SKIN:
+    if m == materials.SKIN or m == materials.HAND:
         strength *= oil
     if strength <= _ZERO:
         return red, green, blue

@@ -14,7 +14,7 @@ from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
-from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
+from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
 from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight
@@ -113,11 +113,12 @@ class LifterTask:
         return mirrored(view) if not self.config.loop.overfit and rng.random() < 0.5 else view
 
     def _view_sample(self, view: RenderedView, rng: np.random.Generator) -> CropSample:
-        """The view as a crop sample: picture distorted, points projected, hidden by normals or by a pasted patch."""
+        """The view as a crop sample: picture distorted, points projected, hidden by the template's normals, by what
+        the renderer saw, or by a pasted patch."""
         augmentation = self.config.augmentation
         points = project(view.landmarks.astype(float), view.rotation, view.translation, intrinsics(1.0))
         facing = -(normals() @ view.rotation[2]) > 0
-        state = np.where(facing, VISIBLE, SELF_OCCLUDED).astype(np.int8)
+        state = np.select([facing & view.visible, view.covered], [VISIBLE, OCCLUDED], SELF_OCCLUDED).astype(np.int8)
         image = view.image
         if rng.random() < augmentation.occluder:
             other = self.faces.sets[0][int(rng.integers(len(self.faces.sets[0])))].image
@@ -206,6 +207,8 @@ def mirrored(view: RenderedView) -> RenderedView:
         view.landmarks[WFLW98.mirror] @ MIRROR,
         MIRROR @ view.rotation @ MIRROR,
         MIRROR @ view.translation,
+        view.visible[WFLW98.mirror],
+        view.covered[WFLW98.mirror],
     )
 
 

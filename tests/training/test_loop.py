@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -58,6 +59,25 @@ def test_a_run_stopped_by_sigterm_resumes_exactly(tmp_path):
     for name in ("whole", "parts"):
         rows = list(csv.DictReader((tmp_path / name / "metrics.csv").open()))
         assert [int(row["step"]) for row in rows] == [10, 20, 30, 40]
+
+
+def test_batches_of_worker_processes_are_those_of_the_thread_and_a_stop_reaches_the_checkpoint(tmp_path):
+    whole = weights(train(Line(), config(tmp_path / "thread"), {"task": "line"}))
+    task = Line()
+    task.evaluate = lambda model: os.kill(os.getpid(), signal.SIGTERM) or {"error": 0.0}  # in the training's process
+    stopped = train(task, config(tmp_path / "workers", workers=2), {"task": "line"})
+    assert torch.load(stopped, weights_only=True)["step"] == 10
+    resumed = weights(train(Line(), config(tmp_path / "workers", workers=1), {"task": "line"}))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not multiprocessing.active_children()
+
+
+def test_a_broken_sample_stops_the_training_with_its_name(tmp_path):
+    task = Line()
+    task.batch = lambda step, rank, world: (_ for _ in ()).throw(ValueError("000123.jpg: expected a JPEG picture"))
+    for workers in (0, 1):
+        with pytest.raises(ValueError, match=r"000123\.jpg: expected a JPEG"):
+            train(task, config(tmp_path / str(workers), workers=workers), {})
 
 
 def test_the_loss_falls_and_the_folder_tells_the_run(tmp_path):

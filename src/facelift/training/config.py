@@ -41,9 +41,13 @@ class LoopConfig:
     accelerator: str = "auto"
     """cpu, cuda, auto."""
     devices: int = 1
-    """Processes, one a device."""
+    """Processes on each machine, one a device; with `cpu`, processes of --loop.threads threads each."""
+    nodes: int = 1
+    """Machines, each started with the same command (docs/training.md)."""
     threads: int | None = None
-    """CPU threads of the process."""
+    """CPU threads of each process."""
+    workers: int = 0
+    """Further processes that make the batches of each process; 0: one thread of the process itself."""
 
 
 @dataclass(frozen=True)

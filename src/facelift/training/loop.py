@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from facelift.checkpoints.safe_load import fill
 from facelift.training.config import LoopConfig
@@ -63,20 +66,22 @@ def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=config.devices,
+        num_nodes=config.nodes,
         precision=cast(Any, config.precision),  # Fabric refuses unknown names itself
     )
     fabric.launch()
     folder = RunFolder(config.run)
     if fabric.is_global_zero:
-        folder.claim(description, resumable=("steps", "minutes", "threads", "devices"))
+        folder.claim(description, resumable=("steps", "minutes", "threads", "workers", "devices", "nodes"))
     fabric.barrier()
     state = _State(fabric, task, config)
     state.restore(folder)
     deadline = time.monotonic() + config.minutes * 60 if config.minutes else math.inf
     last_checkpoint = time.monotonic()
     bar = Progress(config.steps, state.step, config.batch * fabric.world_size)
-    with _StopRequest() as stop, bar as progress:
-        for batch in _prefetch(task, state.step, config.steps, fabric):
+    batches = _prefetch(task, state.step, config, fabric)
+    with closing(batches), _StopRequest() as stop, bar as progress:
+        for batch in batches:
             losses = state.train_step(batch)
             progress.advance(losses)
             if state.step % config.evaluate_every == 0 or state.step == config.steps:
@@ -168,6 +173,11 @@ def _any_process(fabric: Fabric, stop: bool) -> bool:
     return bool(cast(Tensor, wanted) > 0)
 
 
+def _mean_over_processes(fabric: Fabric, losses: dict[str, float]) -> dict[str, float]:
+    own = torch.tensor(list(losses.values()), device=fabric.device)
+    return dict(zip(losses, cast(Tensor, fabric.all_reduce(own, reduce_op="mean")).tolist(), strict=True))
+
+
 class _StopRequest:
     """Turns SIGTERM and the first Ctrl-C into a request, so that the step ends and the checkpoint is written."""
 
@@ -190,15 +200,33 @@ class _StopRequest:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _prefetch(task: Task, first: int, last: int, fabric: Fabric, ahead: int = 3) -> Iterator[Batch]:
-    """Batches of the steps, made by one thread while the network computes."""
+def _prefetch(task: Task, first: int, config: LoopConfig, fabric: Fabric, ahead: int = 3) -> Iterator[Batch]:
+    """Batches of the steps from `first` on, made while the network computes: by processes, else by one thread.
+
+    A thread costs more than its work: the network's thread asks for Python's lock at every operation and waits for it.
+    """
+    steps, place = range(first, config.steps), (fabric.global_rank, fabric.world_size)
+    if config.workers and steps:
+        loader = DataLoader(
+            _Steps(task, *place),
+            sampler=steps,
+            batch_size=None,
+            num_workers=config.workers,
+            prefetch_factor=ahead,
+            generator=torch.Generator(),  # else it draws from the numbers that a resumed run restores
+            multiprocessing_context="fork",  # the samples in memory are shared; nothing is sent at the start
+            worker_init_fn=_start_worker,
+            pin_memory=fabric.device.type == "cuda",
+        )
+        yield from loader
+        return
     with ThreadPoolExecutor(1) as pool:
-        make = lambda step: pool.submit(task.batch, step, fabric.global_rank, fabric.world_size)  # noqa: E731
-        waiting = [make(step) for step in range(first, min(first + ahead, last))]
+        make = lambda step: pool.submit(task.batch, step, *place)  # noqa: E731
+        waiting = [make(step) for step in steps[:ahead]]
         try:
-            for step in range(first, last):
+            for step in steps:
                 batch = waiting.pop(0).result()
-                if step + ahead < last:
+                if step + ahead < config.steps:
                     waiting.append(make(step + ahead))
                 yield batch
         finally:
@@ -206,7 +234,25 @@ def _prefetch(task: Task, first: int, last: int, fabric: Fabric, ahead: int = 3)
                 future.cancel()
 
 
+class _Steps(Dataset[Batch]):
+    """The batches of one process of a training by step, as a loader wants them."""
+
+    def __init__(self, task: Task, rank: int, world: int):
+        self.task, self.place = task, (rank, world)
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.task.batch(step, *self.place)
+
+
+def _start_worker(_number: int) -> None:
+    """A scheduler ends all processes at once; the training must still be able to write its checkpoint."""
+    cv2.setNumThreads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _evaluate(fabric: Fabric, task: Task, state: _State, folder: RunFolder, losses: dict[str, float]) -> None:
+    losses = _mean_over_processes(fabric, losses)
     if fabric.is_global_zero:
         with torch.no_grad():
             metrics = task.evaluate(state.averaged)

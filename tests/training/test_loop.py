@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -64,6 +65,8 @@ def test_a_run_stopped_by_sigterm_resumes_exactly(tmp_path):
 def test_batches_of_worker_processes_are_those_of_the_thread_and_a_stop_reaches_the_checkpoint(tmp_path):
     whole = weights(train(Line(), config(tmp_path / "thread"), {"task": "line"}))
     task = Line()
+    cv2.setNumThreads(2)  # its threads, once started, must not hang the workers
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
     task.evaluate = lambda model: os.kill(os.getpid(), signal.SIGTERM) or {"error": 0.0}  # in the training's process
     stopped = train(task, config(tmp_path / "workers", workers=2), {"task": "line"})
     assert torch.load(stopped, weights_only=True)["step"] == 10

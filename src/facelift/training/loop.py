@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from facelift.checkpoints.safe_load import fill
@@ -48,6 +49,13 @@ class Task(Protocol):
 
     def picture(self, model: nn.Module) -> np.ndarray:
         """Predictions on fixed faces, (h, w, 3) uint8."""
+
+
+def training_device(config: LoopConfig) -> torch.device:
+    """Where this process will train: for what must be there before the training starts."""
+    if config.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
@@ -109,34 +117,39 @@ class _State:
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=config.lr,
+            fused=True,  # one kernel instead of a dozen small operations a tensor, on CPUs too
         )
         self.averaged = copy.deepcopy(task.model).to(fabric.device).eval()
         self.model, self.optimizer = fabric.setup(task.model, optimizer)
+        pairs = [(value, self.model.module.state_dict()[name]) for name, value in self.averaged.state_dict().items()]
+        self._lerped = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        self._copied = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config)
         self.model.train()
         losses = self.task.losses(self.model, self.fabric.to_device(batch))
-        if not torch.isfinite(losses["loss"]):
-            raise FloatingPointError(f"step {self.step}: the loss is {losses['loss'].item()}, expected a finite number")
         self.fabric.backward(losses["loss"])
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip)
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
         self._average()
-        return {name: value.item() for name, value in losses.items()}
+        # read once all of the step is under way: the only place where the CPU waits for a GPU
+        values = dict(zip(losses, torch.stack([value.detach() for value in losses.values()]).tolist(), strict=True))
+        if not math.isfinite(values["loss"]):
+            raise FloatingPointError(f"step {self.step}: the loss is {values['loss']}, expected a finite number")
+        self.step += 1
+        return values
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        source = self.model.module.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(source[name].to(value.dtype), 1 - decay)
-            else:
-                value.copy_(source[name])
+        done = self.step + 1
+        decay = min(self.config.ema, (1 + done) / (10 + done))
+        averaged, current = zip(*self._lerped, strict=True)
+        get_ema_multi_avg_fn(decay)(averaged, current, done)
+        for value, source in self._copied:
+            value.copy_(source)
 
     def save(self, folder: RunFolder) -> None:
         if self.fabric.is_global_zero:
@@ -200,13 +213,16 @@ class _StopRequest:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _prefetch(task: Task, first: int, config: LoopConfig, fabric: Fabric, ahead: int = 3) -> Iterator[Batch]:
+def _prefetch(
+    task: Task, first: int, config: LoopConfig, fabric: Fabric, ahead: int = 3
+) -> Generator[Batch, None, None]:
     """Batches of the steps from `first` on, made while the network computes: by processes, else by one thread.
 
     A thread costs more than its work: the network's thread asks for Python's lock at every operation and waits for it.
     """
     steps, place = range(first, config.steps), (fabric.global_rank, fabric.world_size)
     if config.workers and steps:
+        cv2.setNumThreads(1)  # here, not in the workers: OpenCV's pool does not survive a fork, and would hang there
         loader = DataLoader(
             _Steps(task, *place),
             sampler=steps,
@@ -246,7 +262,6 @@ class _Steps(Dataset[Batch]):
 
 def _start_worker(_number: int) -> None:
     """A scheduler ends all processes at once; the training must still be able to write its checkpoint."""
-    cv2.setNumThreads(1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 

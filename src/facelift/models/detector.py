@@ -11,7 +11,7 @@ from facelift.landmarks import SCHEMES, conversion
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
 from facelift.models.encoders import build_encoder, token_count
-from facelift.models.heads import Head
+from facelift.models.heads import Head, full_precision
 
 
 class Points2D(NamedTuple):
@@ -60,4 +60,5 @@ class LandmarkDetector(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> dict[str, Points2D]:
         tokens = self.decoder(self.encoder(image))
-        return {name: head(tokens) for name, head in self.heads.items()}
+        with full_precision(tokens):
+            return {name: head(tokens.float()) for name, head in self.heads.items()}

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     Encoder: TypeAlias = MobileEncoder | ResNetEncoder | VisionTransformer
 
 
+NAMES = {"small": "mobile", "base": "vit_b16"}
+"""What the two models that we speak of are built on: `small` for real time on a CPU, `base` for accuracy."""
+
+
 def build_encoder(name: str) -> "Encoder":
-    """`mobile` (128 px, CPU), `resnet50`, `resnet152`, `vit_b16` (FaRL's form, 224 px)."""
+    """`small` = `mobile` (128 px, CPU), `base` = `vit_b16` (FaRL's form, 224 px), `resnet50`, `resnet152`."""
+    name = NAMES.get(name, name)
     constructors = {"mobile": MobileEncoder} if name == "mobile" else _large_encoders()
     if name not in constructors:
-        raise ValueError(f"encoder: expected mobile, resnet50, resnet152 or vit_b16, found {name!r}")
+        raise ValueError(f"encoder: expected small (mobile), base (vit_b16), resnet50 or resnet152, found {name!r}")
     return constructors[name]()
 
 

@@ -12,7 +12,7 @@ from facelift.geometry import intrinsics, project, rotation_from_6d, sphere_tran
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
 from facelift.models.encoders import build_encoder, token_count
-from facelift.models.heads import Head
+from facelift.models.heads import Head, full_precision
 
 FRONTAL_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 """6D form of a camera straight in front: what a fresh rotation head predicts."""
@@ -66,6 +66,10 @@ class Lifter(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> LifterOutput:
         tokens = self.decoder(self.encoder(image))
+        with full_precision(tokens):
+            return self._read(tokens.float())
+
+    def _read(self, tokens: Float[Tensor, "b 101 w"]) -> LifterOutput:
         marks, turn, shift, depth = tokens[:, :98], tokens[:, 98], tokens[:, 99], tokens[:, 100]
         landmarks = self.template + OFFSET_SCALE * self.offset(marks)
         rotation = rotation_from_6d(self.frontal + self.rotation(turn))

@@ -13,7 +13,7 @@ KNOWN = {
 }
 """What stands behind an option, whatever the file."""
 NOTES = {"views": "views.json", "frames": "frames.json"}
-"""Options that name a folder, and the file there in which the stage that wrote it lists its sources."""
+"""Options that name a folder or several, and the file there in which the stage that wrote it lists its sources."""
 CHECKPOINTS = ("detector", "start")
 """Options that name a checkpoint, beside which its config.json lists them."""
 
@@ -27,8 +27,9 @@ def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
     given = {name: value for name, value in vars(config).items() if value}
     found += [source for name, source in KNOWN.items() if name in given]
     for name, note in NOTES.items():
-        if name in given:
-            found += noted_sources(given[name] / note)
+        folders = given.get(name, ())
+        for folder in folders if isinstance(folders, tuple) else (folders,):
+            found += noted_sources(folder / note)
     for name in CHECKPOINTS:
         if name in given:
             found += noted_sources(given[name].parent / "config.json")

@@ -163,7 +163,7 @@ class LifterTask:
         if self.measured:
             crops = [self.measured.crop(key, self.size) for key in self.measured.dev]
             yaw = np.array([self.measured.yaw_deg(key) for key in self.measured.dev])
-            metrics |= visible_nme(predict(model, crops).points, crops, yaw)
+            metrics |= visible_nme(predict(model, crops).points.numpy(), crops, yaw)
         if len(self.held_out):
             cache, rows = self.views, self.held_out
             landmarks = cache.landmarks if cache.exact is None else cache.exact
@@ -177,7 +177,7 @@ class LifterTask:
         rng = np.random.default_rng(0)
         views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 24 - len(crops))]
         crops += [self._view_sample(view, rng) for view in views]
-        points = predict(model, crops).points
+        points = predict(model, crops).points.numpy()
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
 
 

@@ -118,6 +118,12 @@ def train_row(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-m", "facelift.cli", *arguments], check=True)
 
 
+def children_minutes() -> float:
+    """CPU time of the processes that this one has waited for: other work on the machine does not count."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (usage.ru_utime + usage.ru_stime) / 60
+
+
 def ablate(rows: Sequence[Ablation], budget: Budget, run: Run = train_row) -> Path:
     """Runs what is missing, writes ablation.json after every row; returns the table's path."""
     cache, kept = ViewCache(budget.views), budget.out / "ablation.json"
@@ -126,13 +132,12 @@ def ablate(rows: Sequence[Ablation], budget: Budget, run: Run = train_row) -> Pa
         arguments = budget.arguments(row)
         if results.get(row.name, {}).get("arguments") == arguments or budget.missing(row, cache):
             continue
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = children_minutes()
         run(arguments)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        spent = children_minutes() - before
         with (budget.folder(row) / "metrics.csv").open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        metrics = {key: float(last[key]) for key in METRICS if last.get(key)} | {"cpu_minutes": spent / 60}
+        metrics = {key: float(last[key]) for key in METRICS if last.get(key)} | {"cpu_minutes": spent}
         results[row.name] = {"arguments": arguments, "metrics": metrics}
         with written_whole(kept) as partial:
             partial.write_text(json.dumps(results, indent=2))

@@ -28,7 +28,6 @@ import json, os, sys
 with open(os.environ["RECORD"], "a") as file:
     file.write(json.dumps([os.environ.get("FACELIFT_DATA"), *sys.argv[1:]]) + "\\n")
 """
-PRETENDED = "#!/usr/bin/env bash\necho reached\n"
 
 
 def load(path: Path):
@@ -41,11 +40,11 @@ def load(path: Path):
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """Runs a recipe with a `facelift` that only writes down how it was called: (FACELIFT_DATA, arguments) each."""
+    """Runs a recipe with tools that only write down how they were called: (FACELIFT_DATA, arguments) each."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name, script in {"facelift": RECORD, "python": PRETENDED}.items():
-        (tools / name).write_text(script)
+    for name in ("facelift", "python"):
+        (tools / name).write_text(RECORD)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setenv("RECORD", str(tmp_path / "record.jsonl"))
@@ -108,13 +107,27 @@ def test_the_check_runs_the_whole_chain(commands, request, monkeypatch, photos_t
     monkeypatch.delenv("FACELIFT_DATA", raising=False)
     if photos_there:
         request.getfixturevalue("photos")
-    called = [words for _, words in commands("check.sh")]
+    *called, checked = [words for _, words in commands("check.sh")]
     expected = ["views", "train", "export", "lift", "views", "train", "export"]
     assert [words[0] for words in called] == expected
     lifter = parsed(called[5])
     assert isinstance(lifter, LifterConfig) and lifter.sets == (("merl_train",) if photos_there else ())
     assert lifter.views == parsed(called[4]).out and parsed(called[4]).lift == parsed(called[3]).out
     assert parsed(called[3]).detector == str(parsed(called[2]).out) and parsed(called[6]).run == lifter.loop.run
+    assert Path(checked[0]).name == "reached.py" and checked[1] == str(lifter.loop.run)
+    bounds = {word.split("=")[0] for word in checked[2:]}
+    assert bounds == {"heads_nme", "heads_pose_deg", "train_loss", *(("nme",) if photos_there else ())}
+
+
+def test_the_ablations_take_what_the_work_folder_has(commands, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "labels.npz").touch()
+    ((_, words),) = commands("ablation.sh", "--dev", "7")
+    assert Path(words[0]).name == "ablation.py" and words[-4:] == ["--labels", f"{work}/labels.npz", "--dev", "7"]
+    assert "--frames" not in words and words[words.index("--views") + 1] == f"{work}/views"
+    (work / "frames").mkdir()
+    assert f"{work}/frames" in commands("ablation.sh")[-1][1]
 
 
 def test_a_missed_bound_fails(tmp_path):

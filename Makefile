@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint check-training clean
 
 demo: $(VENV)/core
 	$(BIN)/facelift predict examples/astronaut.jpg --out out/demo --draw
@@ -19,6 +19,11 @@ test: $(VENV)/test
 lint: $(VENV)/test
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+# The whole recipe at small size, from heads to ONNX, in about ten minutes of one CPU thread: must reach its bounds.
+check-training: $(VENV)/test
+	rm -rf out/check-training
+	PATH="$(abspath $(BIN)):$$PATH" recipes/check.sh out/check-training
 
 # What a user gets from `pip install facelift`, and MediaPipe's face finder.
 $(VENV)/core: pyproject.toml requirements/mediapipe.txt

@@ -14,11 +14,13 @@ from facelift.export import TOLERANCE_PX, ExportConfig, _wrap, export, parity_px
 from facelift.models.detector import LandmarkDetector
 from facelift.models.lifter import Lifter
 from facelift.onnx_lifter import OnnxLifter
+from facelift.sources import OPEN_HEAD, detector_sources, listed, packed_source
 
 
-def write_run(root, task: str, model: torch.nn.Module):
+def write_run(root, task: str, model: torch.nn.Module, sources=()):
     root.mkdir()
-    (root / "config.json").write_text(json.dumps({"task": task, "encoder": "mobile"}))
+    config = {"task": task, "encoder": "mobile", **({"sources": listed(sources)} if sources else {})}
+    (root / "config.json").write_text(json.dumps(config))
     torch.save({"averaged": model.state_dict()}, root / "checkpoint.pt")
     return root
 
@@ -39,9 +41,10 @@ def lifter() -> Lifter:
 @pytest.fixture(scope="module")
 def exported(lifter, tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
-    run = write_run(root / "run", "lifter", lifter)
+    run = write_run(root / "run", "lifter", lifter, OPEN_HEAD)
     (root / "card.md").write_text("# A card")
-    return export(ExportConfig(run=run, out=root / "lifter.onnx", name="tiny", card=root / "card.md"))
+    card = root / "card.md"
+    return export(ExportConfig(run=run, out=root / "lifter.onnx", name="tiny", card=card, permissive=True))
 
 
 def test_onnx_gives_the_points_of_torch(lifter, exported):
@@ -68,6 +71,21 @@ def test_batch_size_is_free_and_the_card_travels(exported):
     assert network.card == "# A card" and network.metadata["name"] == "tiny"
     onnx.checker.check_model(onnx.load(exported))
     assert not list(exported.parent.glob("*.partial"))
+
+
+def test_the_file_says_what_it_was_made_from(exported):
+    assert json.loads(OnnxLifter(exported).metadata["sources"]) == listed(OPEN_HEAD)
+    assert detector_sources(str(exported)) == list(OPEN_HEAD)
+
+
+def test_permissive_weights_have_no_source_that_is_not_free_or_unknown(lifter, tmp_path):
+    mixed = write_run(tmp_path / "mixed", "lifter", lifter, (*OPEN_HEAD, packed_source("merl_train")))
+    with pytest.raises(ValueError, match=r"found AFLW photos with MERL-RAV labels \(non-commercial research\)$"):
+        export(ExportConfig(run=mixed, out=tmp_path / "mixed.onnx", permissive=True))
+    silent = write_run(tmp_path / "silent", "lifter", lifter)
+    with pytest.raises(ValueError, match=r"found whatever went into config\.json \(not recorded\)"):
+        export(ExportConfig(run=silent, out=tmp_path / "silent.onnx", permissive=True))
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_a_file_says_nothing_of_the_machine_that_made_it(exported):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.onnx_lifter import FORMAT, OUTPUTS
+from facelift.sources import Source, listed, noted_sources
 
 TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
@@ -33,13 +34,19 @@ class ExportConfig:
     """Name written into the file."""
     card: Path | None = None
     """Markdown card (training data, terms, metrics) to carry inside the file."""
+    permissive: bool = False
+    """Refuse weights unless all that they were made from is free for any use."""
 
 
 def export(config: ExportConfig) -> Path:
     """Writes the file under its name only after the check; returns its path.
 
-    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX.
+    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX,
+    or for sources that are not free under `permissive`.
     """
+    sources = noted_sources(config.run / "config.json")
+    if config.permissive:
+        _check_free(config.run, sources)
     import onnx
 
     card = config.card.read_text(encoding="utf-8") if config.card else ""
@@ -62,10 +69,17 @@ def export(config: ExportConfig) -> Path:
             "input_size": str(size),
             "name": config.name,
             "card": json.dumps(card),
+            "sources": json.dumps(listed(sources)),
         }
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
+
+
+def _check_free(run: Path, sources: list[Source]) -> None:
+    traps = [f"{source.name} ({source.terms})" for source in sources if not source.free]
+    if traps:
+        raise ValueError(f"{run}: expected sources that are free for any use, found {'; '.join(traps)}")
 
 
 def _forget_its_making(graph: Any) -> None:

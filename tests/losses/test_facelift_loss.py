@@ -16,6 +16,7 @@ from facelift.losses import (
     multi_frame_terms,
     multi_view_terms,
     points_mse,
+    projected_loss,
     single_view_terms,
     translation_mse,
     weighted_sum,
@@ -76,6 +77,17 @@ def test_sum_is_that_of_the_single_losses_times_their_factors(output, target):
         + 7 * geodesic_loss(output.rotation, target.rotation)
     )
     assert total.item() == pytest.approx(expected.item(), rel=1e-6) and np.isfinite(total.item())
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse"])
+def test_ablated_losses_replace_the_likelihood_in_both_halves(output, target, kind):
+    leaves = {f.name: getattr(output, f.name).clone().requires_grad_() for f in fields(output)}
+    views = multi_view_terms(Output(**leaves), target, points_loss=kind)["points_2d"]
+    frames = multi_frame_terms(Output(**leaves), target.points, target.weight, points_loss=kind)["frames_2d"]
+    expected = projected_loss(output.points, target.points, output.cholesky, kind=kind, weight=target.weight)
+    assert views == frames == expected
+    (views + frames).backward()
+    assert leaves["points"].grad.abs().sum() > 0 and leaves["cholesky"].grad is None
 
 
 def test_frames_reach_points_and_covariance_alone(output, target):

@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from facelift.losses import geodesic_loss, points_mse, translation_mse, visibility_bce
+from facelift.losses import (
+    geodesic_loss,
+    laplacian_loss,
+    points_mse,
+    projected_loss,
+    translation_mse,
+    visibility_bce,
+)
 from facelift.losses.masked_mean import masked_mean
 
 
@@ -30,6 +37,18 @@ def test_unlabelled_points_give_no_gradient():
     target = torch.tensor([[[torch.nan] * 3, [0.0, 0.0, 3.0]]])
     points_mse(prediction, target, weight=torch.tensor([[0.0, 1.0]])).backward()
     torch.testing.assert_close(prediction.grad, torch.tensor([[[0.0] * 3, [2 / 3, 2 / 3, -4 / 3]]]))
+
+
+def test_projected_losses_by_hand_in_units_of_two_percent():
+    """(0.06, -0.08) is 3 and -4 units; the other landmark has no label."""
+    prediction = torch.tensor([[[0.56, 0.42], [0.1, 0.1]]])
+    target = torch.tensor([[[0.5, 0.5], [torch.nan] * 2]])
+    cholesky, weight = torch.diag(torch.tensor([0.05, 0.02])).expand(1, 2, 2, 2), torch.tensor([[2.0, 0.0]])
+    losses = {kind: projected_loss(prediction, target, cholesky, kind=kind, weight=weight) for kind in ("l1", "mse")}
+    assert losses["l1"].item() == pytest.approx(7, rel=1e-5) and losses["mse"].item() == pytest.approx(25, rel=1e-5)
+    likelihood = laplacian_loss(prediction, target, cholesky, weight=weight, beta=0.5)
+    assert projected_loss(prediction, target, cholesky, weight=weight, beta=0.5) == likelihood
+    assert projected_loss(prediction, target, cholesky, weight=weight) != likelihood
 
 
 def test_translation_mse_by_hand():

@@ -1,16 +1,25 @@
-"""Which labels of a real photo count, and which landmarks of a rendered view are called hidden."""
+"""Which labels of a real photo count, which landmarks of a rendered view are called hidden, and what a batch is made of
+under every ablation."""
 
+import io
+import tarfile
+from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
+import pytest
 import torch
 
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
-from facelift.datasets.views import RenderedView
-from facelift.geometry import look_at_rotation, sphere_translation
-from facelift.landmarks import mean_head, normals
+from facelift.datasets.views import RenderedView, ViewCache
+from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.landmarks import conversion, mean_head, normals
+from facelift.training.config import LifterConfig, LoopConfig
 from facelift.training.lifter_task import LifterTask, frame_weight
+
+HEADS, VIEWS = 5, 2
 
 
 def test_human_states_go_before_predicted_normals():
@@ -45,3 +54,142 @@ def test_states_of_a_rendered_view_are_what_the_renderer_saw():
     plain = SimpleNamespace(config=SimpleNamespace(augmentation=Augmentation(colour=0, occluder=0)))
     state = LifterTask._view_sample(plain, view, np.random.default_rng(0)).state
     assert state[[51, 54, 57]].tolist() == [VISIBLE, SELF_OCCLUDED, OCCLUDED]
+
+
+def jpeg(rng: np.random.Generator) -> np.ndarray:
+    return cv2.imencode(".jpg", rng.integers(0, 255, (128, 128, 3), np.uint8))[1].ravel()
+
+
+def heads(rng: np.random.Generator) -> np.ndarray:
+    return mean_head() * (1 + 0.05 * rng.standard_normal((HEADS, 1, 3)))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A cache of five heads in two views of noise, lifted 1 % too wide and without pupils; three photos of noise."""
+    rng, root = np.random.default_rng(0), tmp_path_factory.mktemp("task")
+    exact, rotation = heads(rng), look_at_rotation(np.tile([-30.0, 20.0], HEADS), 0.0)
+    lifted = exact * [1.01, 1, 1]
+    lifted[:, 96:] = np.nan
+    pictures = [jpeg(rng) for _ in range(HEADS * VIEWS)]
+    stop = np.cumsum([len(picture) for picture in pictures])
+    cache = {
+        "seed": np.arange(HEADS),
+        "landmarks": lifted.astype(np.float32),
+        "exact": exact.astype(np.float32),
+        "face": np.repeat(np.arange(HEADS), VIEWS),
+        "rotation": rotation.astype(np.float32),
+        "translation": sphere_translation(rotation).astype(np.float32),
+        "jpeg": np.concatenate(pictures),
+        "start": np.array([0, *stop[:-1]]),
+        "stop": stop,
+        "visible": np.ones((HEADS * VIEWS, 98), bool),
+        "covered": np.zeros((HEADS * VIEWS, 98), bool),
+    }
+    for name, dropped in {"views": None, "old": "exact", "unlifted": "landmarks"}.items():
+        (root / name).mkdir()
+        arrays = {key: value for key, value in cache.items() if key != dropped}
+        np.savez(root / name / "views-00000.npz", **{"landmarks": np.full_like(cache["landmarks"], np.nan)} | arrays)
+    points = project(exact[0], rotation[0], sphere_translation(rotation)[0], intrinsics(128))
+    with tarfile.open(root / "photos.tar", "w") as tar:
+        for index in range(3):
+            info, data = tarfile.TarInfo(f"{index}.jpg"), jpeg(rng).tobytes()
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    pts68 = np.tile(conversion("wflw98", "ibug68") @ points, (3, 1, 1)).astype(np.float32)
+    np.savez(root / "photos.npz", name=[f"{index}.jpg" for index in range(3)], pts68=pts68)
+    return root
+
+
+@pytest.fixture
+def config(root, monkeypatch) -> LifterConfig:
+    monkeypatch.delenv("FACELIFT_DATA", raising=False)
+    loop = LoopConfig(run=root / "run", batch=4)
+    return LifterConfig(loop=loop, views=root / "views", data=root, sets=("photos",), dev=1)
+
+
+def make(config: LifterConfig, **changes) -> LifterTask:
+    config = replace(config, **changes)
+    return LifterTask(config, config.data)
+
+
+def terms(task: LifterTask, step: int = 0) -> set[str]:
+    losses = task.losses(task.model, task.batch(step))
+    losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    return set(losses) - {"loss"}
+
+
+MULTI_VIEW, MULTI_FRAME = {"points_3d", "translation", "points_2d", "rotation"}, {"frames_2d", "frames_marks"}
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, MULTI_VIEW | MULTI_FRAME),
+        ({"real_share": 0.0}, MULTI_VIEW),
+        ({"real_share": 1.0, "points_loss": "l1"}, MULTI_FRAME),
+        ({"real_share": 1.0, "fit_frames": True}, MULTI_FRAME | {"frames_rotation", "frames_hidden"}),
+        ({"sets": (), "data": None, "dev_heads": 1, "points_loss": "mse"}, MULTI_VIEW),
+    ],
+)
+def test_a_batch_teaches_what_its_halves_know(config, changes, expected):
+    assert terms(make(config, **changes)) == expected | {"visibility"}
+
+
+def test_without_photos_nothing_of_a_photo_enters(config, monkeypatch):
+    """Not as a patch that covers a face either; held-out heads do not teach, as patches neither."""
+    task = make(config, sets=(), data=None, dev_heads=2, augmentation=replace(config.augmentation, occluder=1.0))
+    taught = {task.views[int(row)].image.tobytes() for row in task.rendered}
+    seen = []
+    monkeypatch.setattr("facelift.training.lifter_task.occlude", lambda rng, image, other: seen.append(other) or (
+        image, np.zeros(image.shape[:2], bool)
+    ))  # fmt: skip
+    for step in range(5):
+        task.batch(step)
+    assert len(seen) == 20 and {picture.tobytes() for picture in seen} <= taught
+
+
+def test_heads_that_teach_and_heads_held_out_are_apart(config):
+    task = make(config, heads=2, dev_heads=1)
+    assert set(task.views.face[task.rendered]) == {0, 1} and set(task.views.face[task.held_out]) == {4}
+    assert len(make(config).rendered) == HEADS * VIEWS
+    width = np.ptp(task.model.template[:96, 0].numpy())
+    assert width == pytest.approx(np.ptp(task.views.landmarks[:2, :96, 0].mean(0)), rel=0.02)
+    with pytest.raises(ValueError, match=r"--heads: expected .* found 5 of 5 heads in .*views, 1 of them held out"):
+        make(config, heads=5, dev_heads=1)
+    with pytest.raises(ValueError, match="--dev-heads: expected at least 1 where no photo is measured"):
+        make(config, sets=())
+
+
+def test_exact_labels_are_the_generators(config, root):
+    exact, lifted = make(config, labels_3d="exact"), make(config)
+    lifted_x = lifted.views.landmarks[:, :96, 0]
+    np.testing.assert_allclose(exact.views.landmarks[:, :96, 0] * 1.01, lifted_x, rtol=1e-5, atol=1e-7)
+    assert np.isfinite(exact.views.landmarks[:, 96:]).all() and np.isnan(lifted.views.landmarks[:, 96:]).all()
+    with pytest.raises(ValueError, match="old: expected exact landmarks, found a cache without"):
+        make(config, views=root / "old", labels_3d="exact")
+    with pytest.raises(ValueError, match="unlifted: expected lifted landmarks, found exact ones alone"):
+        make(config, views=root / "unlifted")
+    assert ViewCache(root / "old").exact is None
+
+
+def test_photos_that_are_only_measured_do_not_teach(config):
+    task = make(config, sets=(), dev_set="photos", dev_heads=1)
+    assert task.real == [] and terms(task) == MULTI_VIEW | {"visibility"}
+    with torch.no_grad():
+        metrics = task.evaluate(task.model.eval())
+        picture = task.picture(task.model)
+    assert {"nme", "heads_nme", "heads_3d_mm", "heads_pose_deg"} <= set(metrics)
+    assert picture.ndim == 3
+    with pytest.raises(ValueError, match="--dev-set: expected the first of --sets or a set that is not in it"):
+        make(config, sets=("other", "photos"), dev_set="photos")
+
+
+def test_settings_that_contradict_each_other_are_refused(config):
+    with pytest.raises(ValueError, match="--fit-frames: expected real photos"):
+        make(config, real_share=0.0, fit_frames=True)
+    with pytest.raises(ValueError, match="--beta: expected --points-loss lll"):
+        replace(config, points_loss="l1", beta=0.5)
+    with pytest.raises(ValueError, match=r"--real-share: expected 0 to 1, found 1\.5"):
+        replace(config, real_share=1.5)

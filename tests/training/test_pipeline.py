@@ -14,6 +14,7 @@ from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
 from facelift.landmarks import WFLW98, conversion
 from facelift.predictor import Predictor
+from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.lifter_task import mirrored, template
 
 SEEDS = np.arange(100, 104)
@@ -73,6 +74,8 @@ def test_views_hold_rejected_faces_back_and_labels_fit_the_pictures(views, gener
     view = cache[8]
     assert view.image.shape == (128, 128, 3)
     np.testing.assert_allclose(view.landmarks[:96], generator.landmarks(103)[:96], atol=1e-6)
+    assert cache.exact is not None
+    np.testing.assert_allclose(cache.exact[2], generator.landmarks(103), atol=1e-6)
     points = project(view.landmarks[:96].astype(float), view.rotation, view.translation, intrinsics(1.0))
     assert points.min() >= 0 and points.max() <= 1 and np.ptp(points, axis=0).min() >= 0.5
     drawn = [
@@ -101,6 +104,21 @@ def test_a_cache_of_other_settings_or_another_generator_is_refused(views, worksp
     (tmp_path / "lift-00000.npz").write_bytes((workspace / "lift" / "lift-00000.npz").read_bytes())
     with pytest.raises(ValueError, match=r"lift\.json: expected faces of the generator 'procedural'"):
         build_views(ViewsConfig(lift=tmp_path, out=tmp_path / "views", generator="procedural"))
+
+
+def test_heads_without_lifting_have_exact_landmarks_alone(generator, tmp_path):
+    out = build_views(ViewsConfig(out=tmp_path, faces=2, first_seed=7, shard_faces=1, generator="procedural", views=1))
+    cache = ViewCache(out, labels="exact")
+    assert cache.seeds.tolist() == [7, 8] and cache.face.tolist() == [0, 1] and len(list(out.glob("views-*.npz"))) == 2
+    np.testing.assert_allclose(cache[1].landmarks, generator.landmarks(8), atol=1e-6)
+    assert noted_sources(out / "views.json") == [PROCEDURAL_HEAD]
+    with pytest.raises(ValueError, match="expected lifted landmarks, found exact ones alone"):
+        ViewCache(out)
+    for wrong in ({}, {"lift": tmp_path, "faces": 2}):
+        with pytest.raises(ValueError, match="expected either --lift or --faces"):
+            ViewsConfig(out=tmp_path, **wrong)
+    with pytest.raises(ValueError, match="--faces: expected at least 1, found 0"):
+        ViewsConfig(out=tmp_path, faces=0)
 
 
 def test_a_grown_shard_is_rendered_anew_and_one_without_faces_is_empty(workspace, tmp_path):

@@ -36,6 +36,7 @@ from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
+from facelift.sources import detector_sources, listed, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +257,10 @@ def _describe(
         **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
     }
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
-    return fixed, {"format": 1, "faces": config.faces, "versions": {name: _version(name) for name in packages}}
+    sources = [unrecorded(Path(generator.name))] if generator else scene_sources(config.generator, config.data)
+    sources += [unrecorded(Path(type(detector).__name__))] if detector else detector_sources(config.detector)
+    versions = {name: _version(name) for name in packages}
+    return fixed, {"format": 1, "faces": config.faces, "sources": listed(sources), "versions": versions}
 
 
 def _identity(detector: str) -> str:

@@ -11,7 +11,7 @@ from facelift.losses.facelift_loss import (
 )
 from facelift.losses.geodesic import geodesic_loss
 from facelift.losses.laplacian import cholesky_from_raw, laplacian_loss, laplacian_nll
-from facelift.losses.points import points_distance, points_mse, translation_mse
+from facelift.losses.points import points_distance, points_mse, projected_loss, translation_mse
 from facelift.losses.visibility import visibility_bce
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "multi_view_terms",
     "points_distance",
     "points_mse",
+    "projected_loss",
     "single_view_terms",
     "translation_mse",
     "visibility_bce",

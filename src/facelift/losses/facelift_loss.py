@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from facelift.losses.geodesic import geodesic_loss
-from facelift.losses.laplacian import laplacian_loss
-from facelift.losses.points import points_distance, points_mse, translation_mse
+from facelift.losses.points import PointsLoss, points_distance, points_mse, projected_loss, translation_mse
 
 NOSE_BRIDGE = (51, 52, 53, 54)
 """WFLW-98 landmarks whose normals turn away early although they stay in sight: on the nose's ridge."""
@@ -64,35 +63,41 @@ class MultiViewTarget:
 
 
 def multi_view_terms(
-    prediction: LifterOutput, target: MultiViewTarget, *, beta: float = 0.0
+    prediction: LifterOutput, target: MultiViewTarget, *, points_loss: PointsLoss = "lll", beta: float = 0.0
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms of rendered views, unweighted, by name; `beta` of `laplacian_loss`."""
+    """The terms of rendered views, unweighted, by name; `points_loss` and `beta` of `projected_loss`."""
     return {
         "points_3d": points_mse(prediction.landmarks, target.landmarks, weight=target.weight),
         "translation": translation_mse(prediction.translation, target.translation),
-        "points_2d": laplacian_loss(
-            prediction.points, target.points, prediction.cholesky, weight=target.weight, beta=beta
+        "points_2d": projected_loss(
+            prediction.points, target.points, prediction.cholesky, kind=points_loss, weight=target.weight, beta=beta
         ),
         "rotation": geodesic_loss(prediction.rotation, target.rotation),
     }
 
 
 def multi_frame_terms(
-    prediction: LifterOutput, points: Float[Tensor, "b n 2"], weight: Float[Tensor, "b n"], *, beta: float = 0.0
+    prediction: LifterOutput,
+    points: Float[Tensor, "b n 2"],
+    weight: Float[Tensor, "b n"],
+    *,
+    points_loss: PointsLoss = "lll",
+    beta: float = 0.0,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The term of real frames: only where `weight` (labels there, times `frame_mask`) is positive; `beta` of
-    `laplacian_loss`.
+    """The term of real frames: only where `weight` (labels there, times `frame_mask`) is positive; `points_loss` and
+    `beta` of `projected_loss`.
     """
-    return {"frames_2d": laplacian_loss(prediction.points, points, prediction.cholesky, weight=weight, beta=beta)}
+    loss = projected_loss(prediction.points, points, prediction.cholesky, kind=points_loss, weight=weight, beta=beta)
+    return {"frames_2d": loss}
 
 
 def marks_term(
-    prediction: LifterOutput, points: Float[Tensor, "b n 2"], *, beta: float = 0.0
+    prediction: LifterOutput, points: Float[Tensor, "b n 2"], *, points_loss: PointsLoss = "lll", beta: float = 0.0
 ) -> dict[str, Float[Tensor, ""]]:
-    """Beyond the paper: the likelihood of every human label, NaN where there is none, under `marks`."""
-    labelled = torch.isfinite(points).all(-1).float()
+    """Beyond the paper: the marks against every human label, NaN where there is none; as `multi_frame_terms`."""
+    weight, spread = torch.isfinite(points).all(-1).float(), prediction.marks_cholesky
     return {
-        "frames_marks": laplacian_loss(prediction.marks, points, prediction.marks_cholesky, weight=labelled, beta=beta)
+        "frames_marks": projected_loss(prediction.marks, points, spread, kind=points_loss, weight=weight, beta=beta)
     }
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from facelift.datasets.augment import Augmentation
 
@@ -103,12 +104,22 @@ class LifterConfig:
     loop: LoopConfig
     views: Path
     """Folder of cached renders with lifted pseudo-labels, by `facelift views`."""
+    heads: int | None = None
+    """Learn from the first so many heads of the cache alone."""
+    dev_heads: int = 0
+    """Heads at the cache's end that are held out and measured against their exact landmarks (lifted ones in a cache
+    without); at least one where no photo is measured."""
+    labels_3d: Literal["lifted", "exact"] = "lifted"
+    """What the 3D labels of the renders are: lifted from 2D detections, or the generator's own landmarks."""
     data: Path | None = None
     """Folder of the packed sets; FACELIFT_DATA if not given."""
     encoder: str = "mobile"
     """mobile, resnet50, resnet152, vit_b16."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
-    """Packed sets of real photos."""
+    """Packed sets of real photos; none: `--sets` with nothing behind it, all of a batch is rendered then."""
+    dev_set: str | None = None
+    """Packed set whose last `dev` faces are measured, the first of --sets if not given. One that is not in --sets
+    teaches nothing."""
     labels: Path | None = None
     """Pseudo-labels by `facelift label` for what iBUG-68 lacks."""
     detector: Path | None = None
@@ -118,6 +129,8 @@ class LifterConfig:
     fit_frames: bool = False
     """Fit the lifted shapes to the labels of each real photo, and learn its pose and its hidden landmarks from that.
     Paper: real frames teach by their 2D landmarks alone, which leaves their pose to what renders taught."""
+    points_loss: Literal["lll", "l1", "mse"] = "lll"
+    """Loss of the projected landmarks: Laplacian log likelihood, or l1, mse, which teach no covariance."""
     beta: float = 0.0
     """Exponent by which uncertain points get back what the likelihood takes from their gradient, 0..1; paper: 0."""
     farl: Path | None = None
@@ -125,8 +138,14 @@ class LifterConfig:
     resnet: Path | None = None
     """torchvision's checkpoint for the encoders resnet50 and resnet152."""
     real_share: float = 0.5
-    """Share of real photos in a batch."""
+    """Share of real photos in a batch; 0: multi-view alone, 1: multi-frame alone."""
     weights: LossWeights = field(default_factory=LossWeights)
     dev: int = 400
-    """Faces of the first set held out for the evaluations during training, at least one."""
+    """Faces at the end of the measured set that are held out for the evaluations during training, at least one."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.real_share <= 1:
+            raise ValueError(f"--real-share: expected 0 to 1, found {self.real_share}")
+        if self.beta and self.points_loss != "lll":
+            raise ValueError(f"--beta: expected --points-loss lll, whose gradient it changes, found {self.points_loss}")

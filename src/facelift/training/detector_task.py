@@ -14,8 +14,10 @@ from facelift.losses.facelift_loss import weighted_sum
 from facelift.losses.laplacian import laplacian_loss
 from facelift.losses.visibility import visibility_bce
 from facelift.models.detector import LandmarkDetector
+from facelift.sources import listed
 from facelift.training.config import DetectorConfig
 from facelift.training.dev_metrics import visible_nme
+from facelift.training.inputs import training_sources
 from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import draw_points, sheet
@@ -102,4 +104,5 @@ def predict_points(model: nn.Module, crops: list[CropSample], batch: int = 100) 
 def train_detector(config: DetectorConfig) -> Path:
     """Trains, or goes on; returns the checkpoint."""
     task = DetectorTask(config, data_root(config.data))
-    return train(task, config.loop, {"task": "detector", **asdict(config)})
+    description = {"task": "detector", **asdict(config), "sources": listed(training_sources(config))}
+    return train(task, config.loop, description)

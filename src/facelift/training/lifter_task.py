@@ -30,9 +30,11 @@ from facelift.losses.facelift_loss import (
 )
 from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifter, LifterOutput
+from facelift.sources import listed
 from facelift.training.config import LifterConfig
 from facelift.training.detector_task import collate
-from facelift.training.dev_metrics import visible_nme
+from facelift.training.dev_metrics import head_errors, visible_nme
+from facelift.training.inputs import training_sources
 from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import draw_points, sheet
@@ -47,16 +49,18 @@ log = logging.getLogger(__name__)
 class LifterTask:
     """The paper's two losses on the two halves of a batch, and visibility from labelled states."""
 
-    def __init__(self, config: LifterConfig, data: Path):
+    def __init__(self, config: LifterConfig, data: Path | None):
         torch.manual_seed(config.loop.seed)
         self.config = config
-        if config.dev < 1:
-            raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
-        self.faces = RealFaces(data, config.sets, labels=config.labels, dev=config.dev)
-        self.views = ViewCache(config.views)
+        self.faces, self.measured = _photos(config, data)
+        self.views = ViewCache(config.views, labels=config.labels_3d)
+        taught, held_out = _heads(config, self.views)
         limit = config.loop.overfit
-        self.real, self.rendered = self.faces.train[:limit], np.arange(len(self.views))[:limit]
-        self.model = Lifter(encoder=config.encoder, template=torch.as_tensor(template(self.views.landmarks)))
+        self.real = self.faces.train[:limit] if self.faces and config.real_share else []
+        self.rendered = np.flatnonzero(np.isin(self.views.face, taught))[:limit]
+        self.held_out = np.flatnonzero(np.isin(self.views.face, held_out))
+        shapes = self.views.landmarks[taught]
+        self.model = Lifter(encoder=config.encoder, template=torch.as_tensor(template(shapes)))
         self.size = self.model.encoder.image_size
         if self.views.size != self.size:
             expected, found = (f"{side} px" for side in (self.size, self.views.size))
@@ -65,7 +69,9 @@ class LifterTask:
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
         if config.fit_frames:
-            share = self.faces.fit_poses(self.views.landmarks, config.loop.run / "fits.npz")
+            if not self.faces or not self.real:
+                raise ValueError("--fit-frames: expected real photos to fit, found --sets empty or --real-share 0")
+            share = self.faces.fit_poses(shapes, config.loop.run / "fits.npz")
             log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
         if config.start and config.start.suffix == ".onnx":
             from facelift.checkpoints.onnx_weights import start_from_exported
@@ -89,7 +95,7 @@ class LifterTask:
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop
-        real = round(loop.batch * self.config.real_share)
+        real = round(loop.batch * self.config.real_share) if self.real else 0
         place = {"seed": loop.seed, "rank": rank, "world": world}
         chosen_real = indices(step, batch=real, count=len(self.real), **place)
         chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
@@ -99,11 +105,15 @@ class LifterTask:
         drawn = [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         return {
             **collate(frames + drawn),
-            **{name: _stack(views, name) for name in ("landmarks", "rotation", "translation")},
-            **{f"frame_{name}": _stack(frames, name) for name in ("rotation", "hidden")},
+            "landmarks": _stack(views, "landmarks", (98, 3)),
+            "rotation": _stack(views, "rotation", (3, 3)),
+            "translation": _stack(views, "translation", (3,)),
+            "frame_rotation": _stack(frames, "rotation", (3, 3)),
+            "frame_hidden": _stack(frames, "hidden", (98, 2)),
         }
 
     def _real(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
+        assert self.faces is not None  # `key` is one of its faces
         if self.config.loop.overfit:
             return self.faces.crop(key, self.size)
         return self.faces.augmented(key, self.size, rng, self.config.augmentation)
@@ -121,12 +131,18 @@ class LifterTask:
         state = np.select([facing & view.visible, view.covered], [VISIBLE, OCCLUDED], SELF_OCCLUDED).astype(np.int8)
         image = view.image
         if rng.random() < augmentation.occluder:
-            other = self.faces.sets[0][int(rng.integers(len(self.faces.sets[0])))].image
-            image, cover = occlude(rng, image, other)
+            image, cover = occlude(rng, image, self._patch(rng))
             state = cover_states(state, points * len(image), cover)
         return CropSample(distort(rng, image, augmentation.colour), points, state)
 
+    def _patch(self, rng: np.random.Generator) -> np.ndarray:
+        """A picture to cover a view with: a real photo, or another view where photos teach nothing."""
+        if self.faces and self.real:
+            return self.faces.sets[0][int(rng.integers(len(self.faces.sets[0])))].image
+        return self.views[int(self.rendered[rng.integers(len(self.rendered))])].image
+
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the halves that the batch has."""
         predicted = model(batch["image"].float() / 255)
         rendered = len(batch["landmarks"])
         real = len(batch["image"]) - rendered
@@ -135,35 +151,44 @@ class LifterTask:
             LifterOutput(*(part[:real] for part in predicted)),
             LifterOutput(*(part[real:] for part in predicted)),
         )
-        known = torch.isfinite(batch["landmarks"]).all(-1).float()
-        truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
-        terms = multi_frame_terms(
-            frames,
-            target[:real],
-            frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device)),
-            beta=self.config.beta,
-        )
-        terms |= marks_term(frames, target[:real], beta=self.config.beta)
-        if self.config.fit_frames:
+        kind, beta = self.config.points_loss, self.config.beta
+        terms: dict[str, Tensor] = {}
+        if real:
+            weight = frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
+            terms |= multi_frame_terms(frames, target[:real], weight, points_loss=kind, beta=beta)
+            terms |= marks_term(frames, target[:real], points_loss=kind, beta=beta)
+        if real and self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
-        terms |= multi_view_terms(views, truth, beta=self.config.beta)
+        if rendered:
+            known = torch.isfinite(batch["landmarks"]).all(-1).float()
+            truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
+            terms |= multi_view_terms(views, truth, points_loss=kind, beta=beta)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        crops = [self.faces.crop(key, self.size) for key in self.faces.dev]
-        yaw = np.array([self.faces.yaw_deg(key) for key in self.faces.dev])
-        points, marks = predict(model, crops)
-        marked = visible_nme(marks, crops, yaw)
-        return {**marked, "nme_projected": visible_nme(points, crops, yaw)["nme"]}
+        """Errors on held-out photos, and as heads_* on held-out heads: what there is of both."""
+        metrics: dict[str, float] = {}
+        if self.measured:
+            crops = [self.measured.crop(key, self.size) for key in self.measured.dev]
+            yaw = np.array([self.measured.yaw_deg(key) for key in self.measured.dev])
+            found = predict(model, crops)
+            metrics |= visible_nme(found.marks.numpy(), crops, yaw)
+            metrics["nme_projected"] = visible_nme(found.points.numpy(), crops, yaw)["nme"]
+        if len(self.held_out):
+            cache, rows = self.views, self.held_out
+            landmarks = cache.landmarks if cache.exact is None else cache.exact
+            found = predict(model, [_plain(cache[int(row)]) for row in rows])
+            metrics |= head_errors(found, landmarks[cache.face[rows]], cache.rotation[rows], cache.translation[rows])
+        return metrics
 
     def picture(self, model: nn.Module) -> np.ndarray:
-        keys = self.faces.dev[:: max(1, len(self.faces.dev) // 18)][:18]
-        crops = [self.faces.crop(key, self.size) for key in keys]
+        keys = self.measured.dev[:: max(1, len(self.measured.dev) // 18)][:18] if self.measured else []
+        crops = [self.measured.crop(key, self.size) for key in keys] if self.measured else []
         rng = np.random.default_rng(0)
-        views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 6)]
+        views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 24 - len(crops))]
         crops += [self._view_sample(view, rng) for view in views]
-        points, _ = predict(model, crops)
+        points = predict(model, crops).points.numpy()
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
 
 
@@ -182,22 +207,55 @@ def frame_weight(
     return trusted * torch.isfinite(points).all(-1)
 
 
-def _stack(samples: list[Any], name: str) -> Tensor:
-    return torch.as_tensor(np.stack([getattr(sample, name) for sample in samples]), dtype=torch.float32)
+def _photos(config: LifterConfig, data: Path | None) -> tuple[RealFaces | None, RealFaces | None]:
+    """(the faces that teach, those whose last `dev` are measured), None without; one and the same without --dev-set."""
+    measured = config.dev_set or next(iter(config.sets), None)
+    if measured is None:
+        return None, None
+    if config.dev < 1:
+        raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
+    if measured in config.sets[1:]:
+        raise ValueError(f"--dev-set: expected the first of --sets or a set that is not in it, found {measured}")
+    root = data_root(data)
+    faces = RealFaces(root, config.sets, labels=config.labels, dev=config.dev) if measured in config.sets else None
+    if faces:
+        return faces, faces
+    taught = RealFaces(root, config.sets, labels=config.labels) if config.sets else None
+    return taught, RealFaces(root, (measured,), dev=config.dev)
 
 
-def predict(
-    model: nn.Module, crops: list[CropSample], batch: int = 100
-) -> tuple[Float[np.ndarray, "n 98 2"], Float[np.ndarray, "n 98 2"]]:
-    """Projected landmarks and marks, in crop widths."""
+def _heads(config: LifterConfig, views: ViewCache) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the heads that teach, and of those that are held out."""
+    count = len(views.landmarks)
+    rest = count - config.dev_heads
+    if config.dev_heads < (0 if config.sets or config.dev_set else 1):
+        raise ValueError(f"--dev-heads: expected at least 1 where no photo is measured, found {config.dev_heads}")
+    taught = rest if config.heads is None else config.heads
+    if not 1 <= taught <= rest:
+        found = f"{count} heads in {config.views}, {config.dev_heads} of them held out"
+        raise ValueError(f"--heads: expected 1 or more, and as many in the cache, found {taught} of {found}")
+    return np.arange(taught), np.arange(rest, count)
+
+
+def _stack(samples: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
+    """(n, *shape), also without samples."""
+    values = np.array([getattr(sample, name) for sample in samples], np.float32)
+    return torch.as_tensor(values.reshape(-1, *shape))
+
+
+def _plain(view: RenderedView) -> CropSample:
+    """The view as it is, for evaluation, which reads its picture alone."""
+    return CropSample(view.image, np.full((98, 2), np.nan), np.full(98, UNKNOWN, np.int8))
+
+
+def predict(model: nn.Module, crops: list[CropSample], batch: int = 100) -> LifterOutput:
+    """The network's answers on the CPU."""
     device = next(model.parameters()).device
     parts = []
     for start in range(0, len(crops), batch):
         image = collate(crops[start : start + batch])["image"].to(device)
-        output = model(image.float() / 255)
-        parts.append((output.points.cpu().numpy(), output.marks.cpu().numpy()))
-    points, marks = zip(*parts, strict=True)
-    return np.concatenate(points), np.concatenate(marks)
+        parts.append([value.float().cpu() for value in model(image.float() / 255)])
+    return LifterOutput(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def mirrored(view: RenderedView) -> RenderedView:
@@ -224,5 +282,6 @@ def train_lifter(config: LifterConfig) -> Path:
     """Trains, or goes on; returns the checkpoint."""
     if config.loop.overfit:  # rendered views go through it too
         config = replace(config, augmentation=Augmentation(colour=0, occluder=0))
-    task = LifterTask(config, data_root(config.data))
-    return train(task, config.loop, {"task": "lifter", **asdict(config)})
+    task = LifterTask(config, config.data)
+    description = {"task": "lifter", **asdict(config), "sources": listed(training_sources(config))}
+    return train(task, config.loop, description)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# A small lifter that anyone may use for anything: learned from rendered heads alone, no photo of a person anywhere.
+# Heads: ICT-FaceKit Light (MIT), MakeHuman textures (CC0), London Set composites (CC BY 4.0). Scenes: procedural, with
+# Poly Haven's light probes (CC0) where FACELIFT_DATA has them. The export refuses any other source (`--permissive`).
+# Needs FACELIFT_ASSETS. HEADS, VIEWS, DETECTOR_STEPS, STEPS, BATCH and WORKERS scale it; every stage resumes.
+#
+# Nobody labelled a rendered head, so the labels are the heads' own landmarks, in 2D for the detector and in 3D for the
+# lifter: lifting that detector's points would only add its errors to what is known exactly.
+set -euo pipefail
+work=${1:?usage: recipes/small-permissive.sh WORK_FOLDER}
+heads=${HEADS:-2000}
+export OMP_WAIT_POLICY=PASSIVE
+mkdir -p "$work/probes"
+
+# No stage below sees the folder of photos: of it, only the probes are copied.
+photos=${FACELIFT_DATA:-}
+unset FACELIFT_DATA
+[ -f "$photos/hdri_128.npz" ] && cp "$photos/hdri_128.npz" "$work/probes/"
+
+# 1. Views of the heads, from random cameras of the camera space C, with exact landmarks.
+OMP_NUM_THREADS=1 facelift views --faces "$heads" --views "${VIEWS:-24}" --data "$work/probes" --out "$work/views" \
+    --generator "${GENERATOR:-morphable}" --workers "${WORKERS:-2}"
+
+# 2. The 2D detector on them: the lifter starts from its encoder and decoder.
+facelift train detector --sets --views "$work/views" --labels-3d exact \
+    --loop.run "$work/detector" --loop.steps "${DETECTOR_STEPS:-3000}" --loop.batch "${BATCH:-48}" --loop.threads 2
+facelift export --run "$work/detector" --out "$work/detector.onnx" --name facelift-detector-permissive --permissive
+
+# 3. The lifter: multi-view alone. Held-out heads measure it; nothing is chosen by photos.
+facelift train lifter --sets --views "$work/views" --labels-3d exact --dev-heads $(((heads + 49) / 50)) \
+    --detector "$work/detector/checkpoint.pt" --beta 0.5 --loop.run "$work/lifter" \
+    --loop.steps "${STEPS:-20000}" --loop.batch "${BATCH:-48}" --loop.lr 1.2e-3 --loop.threads 2 --loop.evaluate-every 500 \
+    --augmentation.roll-deg 12 --augmentation.large-roll 0.04
+facelift export --run "$work/lifter" --out "$work/facelift-small-permissive.onnx" --name facelift-small-permissive \
+    --permissive
+
+# 4. Only now photos, if there are any: to measure.
+[ -f "$photos/merl_test.npz" ] || exit 0
+for benchmark in merl_test aflw2000_sample; do
+    FACELIFT_DATA=$photos facelift evaluate predict --model "$work/facelift-small-permissive.onnx" \
+        --benchmark $benchmark --out "$work/$benchmark.npz"
+    FACELIFT_DATA=$photos facelift evaluate score "$work/$benchmark.npz" --benchmark $benchmark --out "$work/$benchmark"
+done

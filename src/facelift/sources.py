@@ -1,0 +1,92 @@
+"""What weights were made from, and on what terms: noted by every stage, carried into the exported file.
+
+A stage writes the sources that it read itself and those that its inputs name. What names none counts as not free.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures, labels or weights that something was learned from."""
+
+    name: str
+    terms: str
+    free: bool = False
+    """Whether what was learned from it may be used for anything."""
+
+
+PROCEDURAL_HEAD = Source("head and scenes built by code", "MIT, this project", free=True)
+OPEN_HEAD = (
+    Source("ICT-FaceKit Light", "MIT, Copyright (c) 2020 USC Institute for Creative Technologies", free=True),
+    Source("MakeHuman textures", "CC0", free=True),
+    Source("Face Research Lab London Set composites", "CC BY 4.0, DeBruine & Jones", free=True),
+)
+SCENE_FILES = {
+    "hdri_128.npz": Source("Poly Haven light probes", "CC0", free=True),
+    "backgrounds.tar": Source("photos of BSDS500 and ImageNet samples", "non-commercial research"),
+}
+"""Files of a data folder that the generator takes where they exist."""
+PACKED_SETS = {
+    "merl_train": Source("AFLW photos with MERL-RAV labels", "non-commercial research"),
+    "w300_train": Source("300-W (LFPW, Helen, AFW)", "research only"),
+}
+MEDIAPIPE = Source("MediaPipe's networks", "Apache 2.0; their training photos were not published")
+FARL = Source("FaRL, learned from LAION-Face", "MIT; rights of the photos unclear")
+WFLW = Source("WFLW photos", "non-commercial research")
+LAPA = Source("LaPa photos", "non-commercial research")
+TORCHVISION = Source("torchvision's weights, learned from ImageNet", "BSD 3; photos for non-commercial research")
+
+
+def packed_source(name: str) -> Source:
+    """Of a packed set by name; one that is not known here counts as not free."""
+    return PACKED_SETS.get(name, Source(f"packed set {name}", "not known"))
+
+
+def scene_sources(generator: str, data: Path | None) -> list[Source]:
+    """What `build_generator` would draw faces from: the head's files, and what it finds in the data folder."""
+    folder = data or os.environ.get("FACELIFT_DATA")
+    files = [source for file, source in SCENE_FILES.items() if folder and (Path(folder) / file).is_file()]
+    return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
+
+
+def detector_sources(detector: str) -> list[Source]:
+    """Of a 2D detector as `facelift lift` takes it: mediapipe, or an exported file that carries its sources.
+
+    A file that does not load carries none: whoever opens it to detect says what is wrong with it.
+    """
+    if detector == "mediapipe":
+        return [MEDIAPIPE]
+    try:
+        session = onnxruntime.InferenceSession(detector, providers=["CPUExecutionProvider"])
+    except (RuntimeError, onnxruntime_pybind11_state.InvalidProtobuf, onnxruntime_pybind11_state.NoSuchFile):
+        return [unrecorded(Path(detector))]
+    noted = session.get_modelmeta().custom_metadata_map.get("sources")
+    return _read(json.loads(noted)) if noted else [unrecorded(Path(detector))]
+
+
+def noted_sources(note: Path) -> list[Source]:
+    """Those that a stage wrote into its lift.json, views.json or config.json; one that is not free where it did not."""
+    noted = json.loads(note.read_text()).get("sources") if note.is_file() else None
+    return [unrecorded(note)] if noted is None else _read(noted)
+
+
+def unrecorded(path: Path) -> Source:
+    """Stands for whatever went into a file that does not say."""
+    return Source(f"whatever went into {path.name}", "not recorded")
+
+
+def listed(sources: Iterable[Source]) -> list[dict[str, str | bool]]:
+    """Each once, for JSON."""
+    return [asdict(source) for source in dict.fromkeys(sources)]
+
+
+def _read(noted: list[dict]) -> list[Source]:
+    return [Source(entry["name"], entry["terms"], bool(entry["free"])) for entry in noted]

@@ -1,0 +1,36 @@
+"""The sources of a training, from its settings; importable without torch."""
+
+from facelift.sources import FARL, LAPA, MEDIAPIPE, TORCHVISION, WFLW, Source, noted_sources, packed_source
+from facelift.training.config import DetectorConfig, LifterConfig
+
+KNOWN = {
+    "labels": MEDIAPIPE,
+    "mesh": MEDIAPIPE,
+    "wflw": WFLW,
+    "lapa": LAPA,
+    "farl": FARL,
+    "resnet": TORCHVISION,
+}
+"""What stands behind an option, whatever the file."""
+NOTES = {"views": "views.json", "frames": "frames.json"}
+"""Options that name a folder or several, and the file there in which the stage that wrote it lists its sources."""
+CHECKPOINTS = ("detector", "start")
+"""Options that name a checkpoint, beside which its config.json lists them."""
+
+
+def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
+    """All that the weights will learn from. Faces that are only measured (`dev_set`) teach nothing.
+
+    A new option that names a file has its line in one of the three tables; a test asks for it.
+    """
+    found = [packed_source(name) for name in config.sets]
+    given = {name: value for name, value in vars(config).items() if value}
+    found += [source for name, source in KNOWN.items() if name in given]
+    for name, note in NOTES.items():
+        folders = given.get(name, ())
+        for folder in folders if isinstance(folders, tuple) else (folders,):
+            found += noted_sources(folder / note)
+    for name in CHECKPOINTS:
+        if name in given:
+            found += noted_sources(given[name].parent / "config.json")
+    return list(dict.fromkeys(found))

@@ -22,7 +22,7 @@ from facelift.generators.stage import build_generator
 from facelift.landmarks import eye_opening
 from facelift.predictor import Predictor
 from facelift.video import VideoReader, follow_faces
-from rendered import UNSEEN, rendered
+from rendered import UNSEEN, around, rendered
 
 BLINKS = ((0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))
 """Of the subject's right and left eye, 0 open, 1 closed."""
@@ -74,12 +74,12 @@ def blinks(predictor: Predictor, generator_name: str, assets: Path | None, heads
     """Every seen eye of all heads, blinks and cameras."""
     generator = build_generator(generator_name, assets)
     generator.head = BlinkingHead(generator.head)
-    rows = []
+    rows, cameras = [], around(AZIMUTHS_DEG)
     for face in range(heads):
         for step, blink in enumerate(BLINKS):
             generator.head.face, generator.head.blink = UNSEEN + face, blink
             seed = UNSEEN + 1000 * (face + 1) + step  # skin, hair and light differ from step to step
-            for azimuth, head in zip(AZIMUTHS_DEG, rendered(predictor, generator, seed, AZIMUTHS_DEG), strict=True):
+            for azimuth, head in zip(AZIMUTHS_DEG, rendered(predictor, generator, seed, *cameras), strict=True):
                 numbers = (
                     *(eye_opening(head.landmarks), eye_opening(head.face.landmarks_3d)),
                     *(eye_opening(head.view.points), eye_opening(head.face.points_2d)),

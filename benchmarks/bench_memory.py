@@ -34,7 +34,7 @@ import contextlib, io
 from facelift.cli import main
 with contextlib.redirect_stdout(io.StringIO()) as said:
     assert main(["predict", {photo!r}, "--out", {out!r}, "--finder", {finder!r}, "--draw"] + {options!r}) == 0
-print(peak(), peak(), peak(), said.getvalue().count(": face "))
+print("nan", "nan", peak(), said.getvalue().count(": face "))
 """
 
 

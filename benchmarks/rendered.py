@@ -48,12 +48,17 @@ def rendered(
     predictor: Predictor,
     generator: MorphableGenerator,
     seed: int,
-    azimuths_deg: Sequence[float],
-    elevation_deg: float = 0,
+    rotations: Float[np.ndarray, "n 3 3"],
+    translations: Float[np.ndarray, "n 3"],
 ) -> Iterator[Rendered]:
-    """The head of a seed from cameras on the sphere; positive azimuths show the nose to the image's left."""
-    rotations = look_at_rotation(np.asarray(azimuths_deg, float), 0.0)
+    """The head of a seed from n cameras."""
     exact = generator.landmarks(seed)
-    for view in generator.render(seed, rotations, sphere_translation(rotations), SIZE):
+    for view in generator.render(seed, rotations, translations, SIZE):
         (face,) = predictor.predict(view.image, [tight_box(view.points[:96])])
         yield Rendered(view, exact, face)
+
+
+def around(azimuths_deg: Sequence[float]) -> tuple[Float[np.ndarray, "n 3 3"], Float[np.ndarray, "n 3"]]:
+    """Rotations and translations of cameras on the sphere; positive azimuths show the nose to the image's left."""
+    rotations = look_at_rotation(np.asarray(azimuths_deg, float), 0.0)
+    return rotations, sphere_translation(rotations)

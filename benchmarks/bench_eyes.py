@@ -5,7 +5,7 @@
 Rendered heads of unseen seeds blink in steps, with both eyes and with one, and are seen from several azimuths. The
 opening is `facelift.landmarks.eye_opening`; an eye counts where all six of its lid points are visible. Prints and
 writes DIR/eyes.md; eyes.png has every eye as a dot. Each .mp4 of the folder gives DIR/NAME.png, opening over time
-beside that of MediaPipe's tracked mesh (where installed), and DIR/NAME.dips.jpg, the frames where it is smallest.
+beside that of MediaPipe's tracked mesh (where installed), and DIR/NAME.dips.jpg, the frames where either is smallest.
 """
 
 import argparse
@@ -138,17 +138,19 @@ def over_time(predictor: Predictor, clip: Path, out: Path) -> str:
         pictures.append(_picture(frame.pixels, face) if face else np.zeros((96, 96, 3), np.uint8))
     ours, theirs = np.array(ours), np.array(theirs)
     _draw_clip(clip.stem, np.array(times), ours, theirs, out / f"{clip.stem}.png")
-    mean = np.nanmean(ours, axis=1)
-    dips = _dips(mean)
+    mean, other = ours.mean(1), theirs.mean(1)
+    own, peer = _dips(mean), _dips(other)
+    shared = sum(any(abs(dip - found) <= 5 for found in own) for dip in peer)
+    dips = sorted({*own, *(dip for dip in peer if all(abs(dip - found) > 5 for found in own))})
     if dips:
         rows = [np.concatenate([pictures[i] for i in _around(dip, len(pictures))], axis=1) for dip in dips]
         cv2.imwrite(str(out / f"{clip.stem}.dips.jpg"), np.concatenate(rows)[..., ::-1])
-    both = np.isfinite(mean) & np.isfinite(theirs.mean(1))
-    agreement = np.corrcoef(mean[both], theirs.mean(1)[both])[0, 1] if both.sum() > 2 else np.nan
+    both = np.isfinite(mean) & np.isfinite(other)
+    agreement = np.corrcoef(mean[both], other[both])[0, 1] if both.sum() > 2 else np.nan
     at = ", ".join(f"{times[dip]:.2f}" for dip in dips)
     return (
         f"| {clip.stem} | {len(times)} | {np.isfinite(mean).mean():.3f} | {np.nanmedian(mean):.3f} | "
-        f"{np.nanmin(mean):.3f} | {agreement:.3f} | {at} |"
+        f"{np.nanmin(mean):.3f} | {agreement:.3f} | {len(own)}, {len(peer)}, {shared} | {at} |"
     )
 
 
@@ -173,6 +175,8 @@ def _mediapipe_eyes() -> Callable[[np.ndarray], np.ndarray]:
 
 def _dips(opening: np.ndarray, count: int = 8) -> list[int]:
     """Frames where the opening is smallest and below 0.6 of its median over a second around, in order."""
+    if not np.isfinite(opening).any():
+        return []
     filled = np.where(np.isfinite(opening), opening, np.nanmedian(opening))
     typical = np.array([np.median(filled[max(0, i - 25) : i + 26]) for i in range(len(filled))])
     depth, found = filled / typical, []
@@ -230,8 +234,10 @@ def main() -> None:
     draw_eyes(eyes, arguments.out / "eyes.png")
     report = [table(eyes)]
     if arguments.clips:
-        report.append("| clip | frames | with face | median opening | smallest | r with MediaPipe | dips at s |")
-        report[-1] += "\n|---|---|---|---|---|---|---|"
+        columns = (
+            "frames | with face | median opening | smallest | r with MediaPipe | dips: ours, theirs, shared | at s"
+        )
+        report.append(f"| clip | {columns} |\n{'|---' * 8}|")
         for clip in sorted(arguments.clips.glob("*.mp4")):
             report[-1] += "\n" + over_time(predictor, clip, arguments.out)
     text = "\n\n".join(report) + "\n"

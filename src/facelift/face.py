@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from facelift.geometry.camera import project, to_camera
 from facelift.geometry.euler import euler_deg
-from facelift.landmarks import SCHEMES, Scheme, conversion
+from facelift.landmarks import SCHEMES, Scheme, conversion, eye_opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,12 @@ class Face:
     def sigmas(self) -> Float[np.ndarray, "n"]:
         """Standard deviation of each 2D point, px: root mean square over directions."""
         return np.sqrt(np.trace(self.covariances, axis1=-2, axis2=-1) / 2)
+
+    @property
+    def eye_opening(self) -> Float[np.ndarray, "2"]:
+        """`facelift.landmarks.eye_opening` of the 3D landmarks: the subject's right eye (left in the picture), the left
+        one. Raises ValueError for a scheme without lids (aflw21)."""
+        return eye_opening(self.landmarks_3d, self.scheme)
 
     @property
     def landmark_box(self) -> Float[np.ndarray, "4"]:

@@ -1,6 +1,7 @@
 """From a photo to its faces."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -60,7 +61,10 @@ class Predictor:
 
     def predict_photo(self, photo: Photo, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
         """`predict` for a photo that is loaded already."""
-        found = self.finder.find(photo.pixels) if boxes is None else _given(boxes, photo)
+        return self.predict_found(photo, self.finder.find(photo.pixels) if boxes is None else _given(boxes, photo))
+
+    def predict_found(self, photo: Photo, found: FoundFaces) -> list[Face]:
+        """A face for each that a finder found in the photo as loaded."""
         if not len(found.boxes):
             return []
         size = self.network.input_size
@@ -70,13 +74,30 @@ class Predictor:
         if self.refine:
             lifted = self.network.run(_crops(photo, transforms))
             transforms = [_closer(transform, lifted, i) for i, transform in enumerate(transforms)]
+        lifted = self._look(photo, transforms, mirror=self.mirror)
+        faces = zip(transforms, found.boxes * photo.scale, found.scores, strict=True)
+        return [_face(photo, box, score, crop, lifted, i) for i, (crop, box, score) in enumerate(faces)]
+
+    def predict_next(self, photo: Photo, faces: Sequence[Face], *, mirror: bool = False) -> list[Face]:
+        """Those faces in the next frame of a video, in their order: one look each, at the crop that the face's
+        landmarks of the last frame framed and turned upright. They keep their score; the box is that of the last
+        landmarks. Whether a face is still there is for the caller to judge (`facelift.tracking`).
+        """
+        if not faces:
+            return []
+        transforms = [_upright_crop(face, photo, self.network.input_size) for face in faces]
+        lifted = self._look(photo, transforms, mirror=mirror)
+        return [
+            _face(photo, old.landmark_box, old.score, crop, lifted, i)
+            for i, (crop, old) in enumerate(zip(transforms, faces, strict=True))
+        ]
+
+    def _look(self, photo: Photo, transforms: list[CropTransform], *, mirror: bool) -> OnnxOutput:
         crops = _crops(photo, transforms)
-        if self.mirror:
-            both = self.network.run(np.concatenate([crops, crops[:, :, ::-1]]))
-            lifted = _average(both[: len(crops)], both[len(crops) :].mirrored())
-        else:
-            lifted = self.network.run(crops)
-        return [_face(photo, found, transform, lifted, i) for i, transform in enumerate(transforms)]
+        if not mirror:
+            return self.network.run(crops)
+        both = self.network.run(np.concatenate([crops, crops[:, :, ::-1]]))
+        return _average(both[: len(crops)], both[len(crops) :].mirrored())
 
 
 def _crops(photo: Photo, transforms: list[CropTransform]) -> UInt8[np.ndarray, "n s s 3"]:
@@ -130,12 +151,24 @@ def _closer(transform: CropTransform, lifted: OnnxOutput, index: int) -> CropTra
     points = project(lifted.landmarks[index, _FACE_POINTS], lifted.rotation[index], lifted.translation[index], unit)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 0.1 * transform.size:
         return transform  # nothing that a crop could be framed by
-    up_x, up_y = lifted.rotation[index][:2, 1]  # the head's up axis in the picture; the camera's roll turns it alone
-    roll = transform.roll - float(np.arctan2(up_x, -up_y))
+    roll = transform.roll - _tilt(lifted.rotation[index])
     return crop_around(transform.to_image(points), size=transform.size, roll=roll)
 
 
-def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: OnnxOutput, index: int) -> Face:
+def _upright_crop(face: Face, photo: Photo, size: int) -> CropTransform:
+    """The upright crop around a known face, of the photo as loaded."""
+    return crop_around(face.points_2d[_FACE_POINTS] / photo.scale, size=size, roll=-_tilt(face.rotation))
+
+
+def _tilt(rotation: Float[np.ndarray, "3 3"]) -> float:
+    """Clockwise angle in rad of the head's up axis in the picture; the camera's roll turns it alone."""
+    up_x, up_y = rotation[:2, 1]
+    return float(np.arctan2(up_x, -up_y))
+
+
+def _face(
+    photo: Photo, box: np.ndarray, score: float, transform: CropTransform, lifted: OnnxOutput, index: int
+) -> Face:
     """One face in px of the original. The crop's turn is taken back by the opposite roll of the camera."""
     upright = roll_rotation(np.asarray(-transform.roll))
     rotation, translation = upright @ lifted.rotation[index], upright @ lifted.translation[index]
@@ -150,8 +183,8 @@ def _face(photo: Photo, found: FoundFaces, transform: CropTransform, lifted: Onn
         rotation=rotation,
         translation=translation,
         intrinsics=intrinsics,
-        box=found.boxes[index] * photo.scale,
-        score=float(found.scores[index]),
+        box=box,
+        score=float(score),
         marks_2d=transform.to_image(lifted.marks[index] * transform.size) * photo.scale,
         marks_covariances=original_from_crop @ lifted.marks_covariance[index] @ original_from_crop.T,
     )

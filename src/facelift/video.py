@@ -1,16 +1,15 @@
 """Videos: frames in, one annotated video and one table out, in bounded memory.
 
-Each frame is looked at for itself. To save time, a face that was found well in the last frame gives the box of the next
-one (the tight box of its landmarks); the finder runs every few frames, and whenever a face was lost.
+Faces are followed from frame to frame (`facelift.tracking`).
 """
 
 import csv
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,25 +22,12 @@ from facelift.atomic import written_whole
 from facelift.drawing import draw_faces
 from facelift.face import Face
 from facelift.face_io import csv_header, csv_row
-from facelift.finders import overlaps
-from facelift.images import Photo
 from facelift.predictor import Predictor
+from facelift.tracking import Follow, Tracker
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
-
-
-@dataclass(frozen=True)
-class Follow:
-    """When the faces of the last frame are trusted to say where they are now."""
-
-    every: int = 15
-    """The finder looks again after so many frames; 1 for every frame."""
-    max_sigma: float = 0.08
-    """A face is lost when its points' mean sigma exceeds this share of its longer side."""
-    max_overlap: float = 0.5
-    """Two followed faces that overlap more are one: the less certain is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,39 +99,12 @@ class VideoReader:
 
 
 def follow_faces(
-    predictor: Predictor, frames: Iterator[Frame], follow: Follow | None = None
-) -> Iterator[tuple[Frame, list[Face]]]:
-    """Each frame with its faces. Face i of one frame need not be face i of the next."""
-    follow = follow or Follow()
-    last: list[Face] = []
-    since = 0
+    predictor: Predictor, frames: Iterable[Frame], follow: Follow | None = None
+) -> Iterator[tuple[Frame, dict[int, Face]]]:
+    """Each frame with its faces by number: a face keeps its number as long as it is followed."""
+    tracker = Tracker(predictor, follow)
     for frame in frames:
-        photo = Photo(frame.pixels, f"frame {frame.index}", 1.0, frame.pixels.shape[1::-1])
-        faces = _followed(predictor, photo, last, follow) if last and since < follow.every else None
-        if faces is None:
-            faces, since = predictor.predict_photo(photo), 0
-        since += 1
-        last = [face for face in faces if _is_good(face, follow)]
-        yield frame, faces
-
-
-def _followed(predictor: Predictor, photo: Photo, last: list[Face], follow: Follow) -> list[Face] | None:
-    """The last faces in this frame; None if one of them is lost. They keep the finder's score."""
-    faces = predictor.predict_photo(photo, np.array([face.landmark_box for face in last]))
-    faces = [replace(face, score=old.score) for face, old in zip(faces, last, strict=True)]
-    if not all(_is_good(face, follow) for face in faces):
-        return None
-    boxes = np.array([face.landmark_box for face in faces])
-    for index, box in enumerate(boxes[:-1]):
-        if overlaps(box, boxes[index + 1 :]).max() > follow.max_overlap:
-            return None
-    return faces
-
-
-def _is_good(face: Face, follow: Follow) -> bool:
-    side = float(np.ptp(face.points_2d, axis=0).max())
-    sigma = float(face.sigmas.mean())
-    return bool(np.isfinite(side) and side > 8 and sigma < follow.max_sigma * side)
+        yield frame, tracker.update(frame.pixels)
 
 
 def predict_video(
@@ -173,7 +132,7 @@ def predict_video(
             if rows:
                 rows.add(frame, faces)
             if video:
-                video.add(draw_faces(frame.pixels, faces))
+                video.add(draw_faces(frame.pixels, list(faces.values())))
             counts["frames"] += 1
             counts["with_faces"] += bool(faces)
             counts["faces"] += len(faces)
@@ -196,10 +155,10 @@ class CsvTable:
         self._writer.writerow(["frame", "time_s", *csv_header("wflw98")])
         return self
 
-    def add(self, frame: Frame, faces: list[Face]) -> None:
+    def add(self, frame: Frame, faces: dict[int, Face]) -> None:
         """One row a face; a frame without a face has none."""
-        for index, face in enumerate(faces):
-            self._writer.writerow([frame.index, f"{frame.time_s:.6f}", *csv_row(index, face)])
+        for number, face in faces.items():
+            self._writer.writerow([frame.index, f"{frame.time_s:.6f}", *csv_row(number, face)])
 
     def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
@@ -219,10 +178,10 @@ class NpzTable:
     def __enter__(self) -> "NpzTable":
         return self
 
-    def add(self, frame: Frame, faces: list[Face]) -> None:
+    def add(self, frame: Frame, faces: dict[int, Face]) -> None:
         """Keeps the faces of a frame."""
-        for index, face in enumerate(faces):
-            for name, value in (("frame", frame.index), ("time_s", frame.time_s), ("face", index)):
+        for number, face in faces.items():
+            for name, value in (("frame", frame.index), ("time_s", frame.time_s), ("face", number)):
                 self._rows[name].append(value)
             self._rows["score"].append(face.score)
             for name in ("euler_deg", *self._FIELDS):

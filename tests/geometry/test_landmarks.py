@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from facelift.landmarks import AFLW21, IBUG68, SCHEMES, WFLW98, conversion, normals, wflw98_of_ibug68
+from facelift.landmarks import (
+    AFLW21,
+    IBUG68,
+    SCHEMES,
+    WFLW98,
+    conversion,
+    eye_opening,
+    mean_head,
+    normals,
+    wflw98_of_ibug68,
+)
 
 PAIRS = [
     ("wflw98", "ibug68"),
@@ -121,3 +131,25 @@ def test_normals_are_unit_symmetric_and_point_out_of_the_face():
     assert vectors[0, 0] < -0.7 and vectors[32, 0] > 0.7  # image-left is negative x
     assert vectors[54, 2] > 0.7 and vectors[16, 2] > 0.3
     assert (vectors[WFLW98.regions["eyes"], 2] > 0.3).all() and (vectors[WFLW98.regions["pupils"], 2] > 0.7).all()
+
+
+def test_eye_opening_by_hand():
+    """Eyes 4 wide; lids 1 and 3 apart in the left picture half, closed in the other."""
+    points = np.zeros((68, 2))
+    points[36:42] = [[0, 0], [1, -0.5], [3, -1.5], [4, 0], [3, 1.5], [1, 0.5]]
+    points[42:48] = [[10, 0], [11, 0], [13, 0], [14, 0], [13, 0], [11, 0]]
+    np.testing.assert_allclose(eye_opening(points, "ibug68"), [(1 + 3) / (2 * 4), 0])
+    np.testing.assert_allclose(eye_opening(np.stack([points, 5 * points]), "ibug68")[1], [0.5, 0])
+    with pytest.raises(ValueError, match=r"wflw98, ibug68, found 'aflw21'"):
+        eye_opening(points[:21], "aflw21")
+
+
+def test_eye_opening_is_of_both_schemes_and_of_the_side_it_says():
+    head = mean_head().copy()
+    opening = eye_opening(head)
+    assert opening.min() > 0.2 and opening.max() < 0.5
+    np.testing.assert_allclose(eye_opening(conversion("wflw98", "ibug68") @ head, "ibug68"), opening)
+    upper = [61, 62, 63]
+    head[upper] = head[[67, 66, 65]]  # closes the subject's right eye, x < 0
+    assert head[upper, 0].max() < 0
+    np.testing.assert_allclose(eye_opening(head), [0, opening[1]])

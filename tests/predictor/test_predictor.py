@@ -9,7 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from facelift.geometry import euler_deg, geodesic_distance, look_at_rotation, project, roll_rotation
-from facelift.landmarks import WFLW98, conversion
+from facelift.images import load_photo
+from facelift.landmarks import WFLW98, conversion, eye_opening
 from facelift.onnx_lifter import FORMAT, OnnxLifter, OnnxOutput
 from facelift.predictor import Predictor
 
@@ -93,6 +94,22 @@ def test_pose_does_not_depend_on_how_the_crop_was_turned(weights, fixed_finder, 
     assert predictor.network.seen[0] == pytest.approx(finder_roll_deg, abs=0.5)
     if refine:
         assert predictor.network.seen[1] == pytest.approx(25, abs=0.5)
+
+
+def test_the_next_frame_is_seen_upright_from_the_last_landmarks(weights, fixed_finder, answers):
+    """One look, turned as the head was, framed by its points; the same head comes out."""
+    y, x = np.mgrid[:512, :512]
+    photo = load_photo(np.stack([x / 2, y / 2, 0 * x], -1).astype(np.uint8))
+    predictor = Predictor(weights, finder=fixed_finder([[210, 210, 310, 310]]), threads=1, mirror=False)
+    predictor.network = TurnReader(answers, look_at_rotation(20, 10, 25))
+    (face,) = predictor.predict_photo(photo)
+    predictor.network.seen.clear()
+    (following,) = predictor.predict_next(photo, [face])
+    assert predictor.network.seen == [pytest.approx(25, abs=0.5)]
+    assert np.degrees(geodesic_distance(following.rotation, look_at_rotation(20, 10, 25))) < 0.5
+    assert following.score == 0.9 and following.box.tolist() == face.landmark_box.tolist()
+    assert reprojection_px(following) < 1e-3
+    assert predictor.predict_next(photo, []) == []
 
 
 def test_covariance_turns_back_with_the_crop(weights, fixed_finder, answers):
@@ -192,6 +209,14 @@ def test_face_in_another_scheme(predictor):
     assert face.to("wflw98") is face
     with pytest.raises(ValueError, match="do not determine"):
         face68.to("wflw98")
+
+
+def test_eye_opening_of_a_face_is_that_of_its_3d_landmarks(predictor):
+    face = predictor.predict(PHOTO)[0]
+    np.testing.assert_allclose(face.eye_opening, eye_opening(face.landmarks_3d))
+    np.testing.assert_allclose(face.to("ibug68").eye_opening, face.eye_opening)
+    with pytest.raises(ValueError, match="aflw21"):
+        _ = face.to("aflw21").eye_opening
 
 
 def test_scaled_face(predictor):

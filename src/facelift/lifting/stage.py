@@ -46,7 +46,7 @@ class LiftConfig:
     out: Path
     """Folder of the shards. A stopped run goes on where it was."""
     detector: str = "mediapipe"
-    """2D detector: mediapipe, or the path of our own, exported to ONNX."""
+    """2D detector: mediapipe, shipped (the package's lifter), or the path of an exported detector or lifter."""
     generator: Literal["morphable", "procedural"] = "morphable"
     """morphable: the textured head in --assets; procedural: the small head built by code."""
     assets: Path | None = None

@@ -1,8 +1,8 @@
-"""Looks of a crop network at a face: one at a second, upright crop framed by the first one's points, one in a mirror."""
+"""How often a crop network looks at a face: a second time at a crop framed by the first points, and in a mirror."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,6 +22,7 @@ class CropPoints:
     """Probability."""
 
 
+@runtime_checkable
 class CropNetwork(Protocol):
     """A network that finds landmarks in square crops."""
 

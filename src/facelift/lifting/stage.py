@@ -35,6 +35,7 @@ from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
+from facelift.onnx_lifter import shipped_weights
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +260,7 @@ def _describe(
 
 def _identity(detector: str) -> str:
     """Its name, and for a file a digest of what is in it."""
-    path = Path(detector)
+    path = shipped_weights() if detector == "shipped" else Path(detector)
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
+from facelift.datasets.pseudo_frames import PseudoFrames
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
@@ -52,6 +53,7 @@ class LifterTask:
             raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
         self.faces = RealFaces(data, config.sets, labels=config.labels, dev=config.dev)
         self.views = ViewCache(config.views)
+        self.frames = PseudoFrames(config.frames) if config.frames else None
         limit = config.loop.overfit
         self.real, self.rendered = self.faces.train[:limit], np.arange(len(self.views))[:limit]
         self.model = Lifter(encoder=config.encoder, template=torch.as_tensor(template(self.views.landmarks)))
@@ -83,23 +85,33 @@ class LifterTask:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop
         real = round(loop.batch * self.config.real_share)
+        labelled = round(real * (1 - self.config.frames_share)) if self.frames else real
         place = {"seed": loop.seed, "rank": rank, "world": world}
-        chosen_real = indices(step, batch=real, count=len(self.real), **place)
+        chosen_real = indices(step, batch=labelled, count=len(self.real), **place)
         chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         frames = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
+        if self.frames:
+            videos = indices(step, batch=real - labelled, count=len(self.frames.sequences[: loop.overfit]), **place)
+            frames += [self._frame(self.frames, int(v), rng) for v, rng in zip(videos, rngs[labelled:], strict=False)]
         views = [self._view(int(self.rendered[i]), rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
         drawn = [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         return {
             **collate(frames + drawn),
             **{name: _stack(views, name) for name in ("landmarks", "rotation", "translation")},
-            **{f"frame_{name}": _stack(frames, name) for name in ("rotation", "hidden")},
+            **{f"frame_{name}": _stack(frames, name) for name in ("rotation", "hidden", "weight")},
         }
 
     def _real(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
         if self.config.loop.overfit:
             return self.faces.crop(key, self.size)
         return self.faces.augmented(key, self.size, rng, self.config.augmentation)
+
+    def _frame(self, frames: PseudoFrames, video: int, rng: np.random.Generator) -> CropSample:
+        """A random frame of a video."""
+        if self.config.loop.overfit:
+            return frames.crop(frames.sequences[video][0], self.size)
+        return frames.augmented(int(rng.choice(frames.sequences[video])), self.size, rng, self.config.augmentation)
 
     def _view(self, index: int, rng: np.random.Generator) -> RenderedView:
         view = self.views[index]
@@ -129,12 +141,9 @@ class LifterTask:
         )
         known = torch.isfinite(batch["landmarks"]).all(-1).float()
         truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
-        terms = multi_frame_terms(
-            frames,
-            target[:real],
-            frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device)),
-            beta=self.config.beta,
-        )
+        weight = frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
+        weight = weight * batch["frame_weight"]
+        terms = multi_frame_terms(frames, target[:real], weight, beta=self.config.beta)
         if self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         terms |= multi_view_terms(views, truth, beta=self.config.beta)

@@ -22,6 +22,9 @@ def test_within_a_video_both_motion_and_picture_must_be_small():
     assert seen.is_copy(appearance(np.clip(crop.astype(int) + 3, 0, 255).astype(np.uint8), POINTS + 0.5))
     assert not seen.is_copy(appearance(crop, POINTS + 128 * 0.03))  # moved by 3 % of the crop
     assert not seen.is_copy(appearance(scene(1), POINTS))
+    blink = POINTS.copy()
+    blink[[61, 62, 63], 1] += 128 * 0.02  # the lid alone
+    assert not seen.is_copy(appearance(crop, blink))
     seen.finish_item()
     assert not seen.is_copy(appearance(crop, POINTS))  # another item: by its hash alone
 

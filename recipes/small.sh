@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY=PASSIVE
 mkdir -p "$work"
 
 # 1. Lower brow edges and pupils, which 68-point labels lack, by MediaPipe's mesh fitted to the human labels.
-[ -f "$work/labels.npz" ] || facelift label --out "$work/labels.npz"
+[ -f "$work/labels.npz" ] || facelift label fill --out "$work/labels.npz"
 
 # 2. The 2D detector, on human labels alone.
 facelift train detector --labels "$work/labels.npz" \

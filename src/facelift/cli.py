@@ -25,7 +25,7 @@ COMMANDS = {
     "detect": Command("2D landmarks by a detector", "facelift.commands.detect", "DetectConfig", "detect"),
     "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
-    "label": Command("brow and pupil labels for photos", "facelift.datasets.pseudo_labels", "LabelConfig", "label"),
+    "label": Command("2D labels for photos and videos", "facelift.commands.label", "LabelConfig", "label"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "train": Command("a lifter or a 2D detector", "facelift.training.command", "TrainConfig", "train"),
     "evaluate": Command(

@@ -78,7 +78,7 @@ def test_pseudo_labels_fill_only_what_people_did_not_label(packed_root, tmp_path
 def test_missing_files_and_arrays_are_named(packed_root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"other\.npz.*packed set"):
         PackedSet(packed_root, "other")
-    with pytest.raises(FileNotFoundError, match="facelift label"):
+    with pytest.raises(FileNotFoundError, match="facelift label fill"):
         RealFaces(packed_root, ("small",), labels=tmp_path / "none.npz")
     np.savez(packed_root / "small.npz", name=["000.jpg"])
     with pytest.raises(ValueError, match=r"small\.npz: expected the labels .* with name, pts68, found name"):

@@ -59,7 +59,9 @@ def target() -> MultiViewTarget:
 
 def test_every_term_has_a_factor_in_the_training_settings(output, target):
     terms = multi_view_terms(output, target) | multi_frame_terms(output, target.points, target.weight)
-    terms |= single_view_terms(output, target.rotation, target.points) | marks_term(output, target.points)
+    terms |= single_view_terms(output, target.rotation, target.points) | marks_term(
+        output, target.points, target.weight
+    )
     assert set(terms) == set(asdict(LossWeights())) - {"visibility"}
     total = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     assert total.item() == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-6)
@@ -101,7 +103,7 @@ def test_frames_reach_points_and_covariance_alone(output, target):
 
 def test_marks_learn_from_every_label_and_teach_nothing_else(output, target):
     leaves = {f.name: getattr(output, f.name).clone().requires_grad_() for f in fields(output)}
-    term = marks_term(Output(**leaves), target.points)["frames_marks"]
+    term = marks_term(Output(**leaves), target.points, torch.full((2, 6), 0.5))["frames_marks"]
     labelled = torch.ones(2, 6)
     labelled[1, 2] = 0
     expected = laplacian_loss(output.marks, target.points, output.marks_cholesky, weight=labelled)

@@ -3,19 +3,25 @@
 import csv
 import io
 import tarfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from facelift.cli import main
+from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views
 from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.labelling.shards import FinishedItem, LabelledFace, make_shard, save_shard, shard_path
 from facelift.landmarks import WFLW98, conversion
 from facelift.predictor import Predictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.lifter_task import mirrored, template
+from facelift.training.config import LifterConfig, LoopConfig
+from facelift.training.lifter_task import LifterTask, mirrored, template
 
 SEEDS = np.arange(100, 104)
 
@@ -192,6 +198,34 @@ def test_detector_then_lifter_then_onnx_then_photo(workspace, views):
     assert face.points_2d.shape == (98, 2) and np.isfinite(face.points_2d).all()
     redone = project(face.landmarks_3d, face.rotation, face.translation, face.intrinsics)
     np.testing.assert_allclose(face.points_2d, redone, atol=1e-6)
+
+
+def test_a_batch_has_its_share_of_frames_and_their_weights_count(workspace, views, generator, tmp_path):
+    """Human labels, then frames, then renders; a frame's label of hardly any weight leaves the loss alone."""
+    rotation = look_at_rotation(np.zeros(1), 0.0)
+    view = generator.render(7, rotation, sphere_translation(rotation), 128)[0]
+    covariance = np.tile(np.eye(2) * 1e-4, (98, 1, 1))
+    covariance[54] *= 1e10
+    table = {"crop": np.zeros(4), "points": view.points, "covariance": covariance, "visibility": np.ones(98)}
+    face = LabelledFace(0, 0.0, "kept", view.image, **table, measures=np.zeros(4), hash=np.zeros(32, np.uint8))
+    save_shard(make_shard([FinishedItem("a", "a", faces=[face])]), shard_path(tmp_path / "frames", 0))
+    loop, folders = LoopConfig(tmp_path / "run", batch=8), (tmp_path / "frames",)
+    config = LifterConfig(loop, views, sets=("drawn",), dev=1, frames=folders, frames_share=0.75)
+    task = LifterTask(config, workspace)
+    batch = task.batch(3)
+    known = (batch["state"] != UNKNOWN).any(-1)
+    assert known.tolist() == [True, False, False, False, True, True, True, True]
+    weight = batch["frame_weight"]
+    assert (weight[0] == 1).all() and ((weight[1:] < 1e-3).sum(-1) == 1).all() and (weight[1:] == 1).sum() == 3 * 97
+    task.model.eval()
+    loss = lambda: float(task.losses(task.model, batch)["frames_2d"].detach())  # noqa: E731
+    whole = loss()
+    batch["points"][1:4][weight[1:] < 1e-3] += 0.5
+    assert loss() == pytest.approx(whole, rel=1e-3)
+    batch["frame_weight"] = torch.ones_like(weight)
+    assert loss() > whole + 0.01
+    plain = LifterTask(replace(config, frames=()), workspace).batch(3)
+    assert (plain["state"][:4] != UNKNOWN).any(-1).all() and (plain["frame_weight"] == 1).all()
 
 
 def test_missing_inputs_are_named(tmp_path, capsys):

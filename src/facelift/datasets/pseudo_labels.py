@@ -25,7 +25,7 @@ SIDES = (
 
 
 @dataclass(frozen=True)
-class LabelConfig:
+class FillConfig:
     """Fill in lower brow edges and pupils of human-labelled photos by MediaPipe's face mesh."""
 
     out: Path
@@ -39,7 +39,7 @@ class LabelConfig:
     a side above it gets no label."""
 
 
-def label(config: LabelConfig) -> Path:
+def fill(config: FillConfig) -> Path:
     """Writes set, name and WFLW-98 points (NaN but where filled in) of every photo; returns the path."""
     from facelift.detectors2d.mediapipe import MediaPipeDetector
 

@@ -32,6 +32,8 @@ class CropSample:
     """cam_from_canonical; NaN where unknown."""
     hidden: Float[np.ndarray, "98 2"] = field(default_factory=lambda: np.full((98, 2), np.nan))
     """Where landmarks without a trusted label must lie; crop widths, NaN elsewhere."""
+    weight: Float[np.ndarray, "98"] = field(default_factory=lambda: np.ones(98))
+    """How much each label counts, 0..1; 1 for those of people."""
 
 
 class RealFaces:
@@ -190,6 +192,6 @@ def _states_98(state: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _read_labels(path: Path) -> dict[tuple[str, str], np.ndarray]:
-    file = read_npz(path, "pseudo-labels written by `facelift label`", ("set", "name", "points"))
+    file = read_npz(path, "pseudo-labels written by `facelift label fill`", ("set", "name", "points"))
     sets, names, points = file["set"], file["name"], file["points"]
     return {(str(s), str(n)): p.astype(np.float64) for s, n, p in zip(sets, names, points, strict=True)}

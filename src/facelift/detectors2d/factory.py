@@ -2,20 +2,28 @@
 
 from pathlib import Path
 
+from facelift.detectors2d.lifter import LifterDetector
+from facelift.detectors2d.network import NetworkDetector
 from facelift.detectors2d.protocol import Detector2D
 
 
-def build_detector(name: str) -> Detector2D:
-    """WFLW-98 detector: "mediapipe", or the path of our own, exported to ONNX.
+def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> Detector2D:
+    """WFLW-98 detector: "mediapipe", "shipped" for the package's lifter, or the path of an exported detector or lifter.
 
-    Raises ImportError without the packages it needs, FileNotFoundError or ValueError for a wrong path or file.
+    `refine` and `mirror` as in `looks.look`; MediaPipe's own crop follows the face already. Raises ImportError without
+    the packages it needs, FileNotFoundError or ValueError for a wrong path or file.
     """
     if name == "mediapipe":
         from facelift.detectors2d.mediapipe import MediaPipeDetector
 
         return MediaPipeDetector()
+    if name == "shipped":
+        return LifterDetector(refine=refine, mirror=mirror)
     if not Path(name).is_file():
-        raise FileNotFoundError(f'detector: expected "mediapipe" or the path of an ONNX file, found {name!r}')
-    from facelift.detectors2d.network import NetworkDetector
-
-    return NetworkDetector(Path(name))
+        raise FileNotFoundError(
+            f'detector: expected "mediapipe", "shipped" or the path of an ONNX file, found {name!r}'
+        )
+    try:
+        return LifterDetector(Path(name), refine=refine, mirror=mirror)
+    except ValueError:  # no lifter: then a detector, or else the error below tells what it is
+        return NetworkDetector(Path(name), refine=refine, mirror=mirror)

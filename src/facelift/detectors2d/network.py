@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facelift.crops import crop_transform, cut
+from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import SCHEMES
 
@@ -17,7 +17,17 @@ class NetworkDetector:
     Raises FileNotFoundError, or ValueError for a file that is no exported detector or lacks the definition.
     """
 
-    def __init__(self, path: Path, *, scheme: str = "wflw98", threads: int = 1, batch: int = 32):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        scheme: str = "wflw98",
+        threads: int = 1,
+        batch: int = 32,
+        refine: bool = False,
+        mirror: bool = False,
+    ):
+        """`refine` and `mirror` as in `looks.look`."""
         import onnxruntime
 
         if not Path(path).is_file():
@@ -33,31 +43,20 @@ class NetworkDetector:
         if f"points_{scheme}" not in names:
             raise ValueError(f"{path}: expected a detector with output points_{scheme}, found outputs {names}")
         self.scheme, self.size, self.batch = SCHEMES[scheme], self._session.get_inputs()[0].shape[-1], batch
+        self.refine, self.mirror = refine, mirror
         self._outputs = [f"{kind}_{scheme}" for kind in ("points", "cholesky", "visibility")]
 
     def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
-        """Points in px of each image. Confidence is exp(-sigma / 2 % of the crop): 1 where the network is sure."""
-        crops = [crop_transform(box, size=self.size) for box in np.asarray(boxes, float)]
-        points, cholesky = self._run([cut(image, crop) for image, crop in zip(images, crops, strict=True)])
-        covariance = cholesky @ np.swapaxes(cholesky, -1, -2)
-        sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 2)
-        to_image = np.stack([np.linalg.inv(crop.crop_from_image[:, :2]) for crop in crops])[:, None] * self.size
-        return Detections(
-            np.stack([crop.to_image(p * self.size) for crop, p in zip(crops, points, strict=True)]),
-            np.exp(-sigma / 0.02),
-            np.ones(len(crops), bool),
-            to_image @ covariance @ np.swapaxes(to_image, -1, -2),
-        )
+        """As `looks.look`."""
+        return look(self, images, boxes, refine=self.refine, mirror=self.mirror)
 
-    def _run(self, crops: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Points (n, l, 2) and Cholesky factors (n, l, 2, 2), crop widths."""
-        points, factors = [], []
+    def run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> CropPoints:
+        """The points of each crop."""
+        parts = []
         for start in range(0, len(crops), self.batch):
-            image = np.stack(crops[start : start + self.batch]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-            found = self._session.run(self._outputs[:2], {"image": image})
-            points.append(found[0])
-            factors.append(found[1])
-        flat = np.concatenate(factors).astype(float)
+            image = crops[start : start + self.batch].transpose(0, 3, 1, 2).astype(np.float32) / 255
+            parts.append(self._session.run(self._outputs, {"image": image}))
+        points, flat, visibility = (np.concatenate(part).astype(float) for part in zip(*parts, strict=True))
         cholesky = np.zeros((*flat.shape[:2], 2, 2))
         cholesky[..., 0, 0], cholesky[..., 1, 0], cholesky[..., 1, 1] = np.moveaxis(flat, -1, 0)
-        return np.concatenate(points).astype(float), cholesky
+        return CropPoints(points, cholesky @ np.swapaxes(cholesky, -1, -2), np.clip(visibility, 0, 1))

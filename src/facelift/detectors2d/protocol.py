@@ -21,6 +21,10 @@ class Detections:
     """False where no face was found; its points are NaN."""
     covariances: Float[np.ndarray, "n landmarks 2 2"] | None
     """px^2, where the detector says."""
+    visibility: Float[np.ndarray, "n landmarks"] | None = None
+    """Probability that a landmark is seen, where the detector says."""
+    disagreement: Float[np.ndarray, "n landmarks"] | None = None
+    """px between what the detector says of a face and of its mirror picture, where it looked at both."""
 
 
 @runtime_checkable

@@ -37,6 +37,7 @@ from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
 from facelift.sources import detector_sources, listed, scene_sources, unrecorded
+from facelift.onnx_lifter import shipped_weights
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class LiftConfig:
     out: Path
     """Folder of the shards. A stopped run goes on where it was."""
     detector: str = "mediapipe"
-    """2D detector: mediapipe, or the path of our own, exported to ONNX."""
+    """2D detector: mediapipe, shipped (the package's lifter), or the path of an exported detector or lifter."""
     generator: Literal["morphable", "procedural"] = "morphable"
     """morphable: the textured head in --assets; procedural: the small head built by code."""
     assets: Path | None = None
@@ -265,7 +266,7 @@ def _describe(
 
 def _identity(detector: str) -> str:
     """Its name, and for a file a digest of what is in it."""
-    path = Path(detector)
+    path = shipped_weights() if detector == "shipped" else Path(detector)
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

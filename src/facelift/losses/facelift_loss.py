@@ -92,10 +92,15 @@ def multi_frame_terms(
 
 
 def marks_term(
-    prediction: LifterOutput, points: Float[Tensor, "b n 2"], *, points_loss: PointsLoss = "lll", beta: float = 0.0
+    prediction: LifterOutput,
+    points: Float[Tensor, "b n 2"],
+    weight: Float[Tensor, "b n"],
+    *,
+    points_loss: PointsLoss = "lll",
+    beta: float = 0.0,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Beyond the paper: the marks against every human label, NaN where there is none; as `multi_frame_terms`."""
-    weight, spread = torch.isfinite(points).all(-1).float(), prediction.marks_cholesky
+    """Beyond the paper: the marks against every 2D label, NaN where there is none; as `multi_frame_terms`."""
+    weight, spread = weight * torch.isfinite(points).all(-1), prediction.marks_cholesky
     return {
         "frames_marks": projected_loss(prediction.marks, points, spread, kind=points_loss, weight=weight, beta=beta)
     }

@@ -91,7 +91,7 @@ class DetectorConfig:
     sets: tuple[str, ...] = ("merl_train", "w300_train")
     """Packed sets to learn from."""
     labels: Path | None = None
-    """Pseudo-labels by `facelift label` for what iBUG-68 lacks: lower brow edges and pupils."""
+    """Pseudo-labels by `facelift label fill` for what iBUG-68 lacks: lower brow edges and pupils."""
     dev: int = 400
     """Faces of the first set held out for the evaluations during training, at least one."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -121,7 +121,7 @@ class LifterConfig:
     """Packed set whose last `dev` faces are measured, the first of --sets if not given. One that is not in --sets
     teaches nothing."""
     labels: Path | None = None
-    """Pseudo-labels by `facelift label` for what iBUG-68 lacks."""
+    """Pseudo-labels by `facelift label fill` for what iBUG-68 lacks."""
     detector: Path | None = None
     """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
     start: Path | None = None
@@ -139,6 +139,10 @@ class LifterConfig:
     """torchvision's checkpoint for the encoders resnet50 and resnet152."""
     real_share: float = 0.5
     """Share of real photos in a batch; 0: multi-view alone, 1: multi-frame alone."""
+    frames: tuple[Path, ...] = ()
+    """Folders of frames with 2D pseudo-labels, by `facelift label frames`."""
+    frames_share: float = 0.5
+    """Share of the real part of a batch that is drawn from --frames."""
     weights: LossWeights = field(default_factory=LossWeights)
     dev: int = 400
     """Faces at the end of the measured set that are held out for the evaluations during training, at least one."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
+from facelift.datasets.pseudo_frames import PseudoFrames
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
@@ -54,6 +55,7 @@ class LifterTask:
         self.config = config
         self.faces, self.measured = _photos(config, data)
         self.views = ViewCache(config.views, labels=config.labels_3d)
+        self.frames = PseudoFrames(config.frames) if config.frames else None
         taught, held_out = _heads(config, self.views)
         limit = config.loop.overfit
         self.real = self.faces.train[:limit] if self.faces and config.real_share else []
@@ -95,12 +97,16 @@ class LifterTask:
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop
-        real = round(loop.batch * self.config.real_share) if self.real else 0
+        real = round(loop.batch * self.config.real_share) if self.real or self.frames else 0
+        labelled = self._labelled(real)
         place = {"seed": loop.seed, "rank": rank, "world": world}
-        chosen_real = indices(step, batch=real, count=len(self.real), **place)
+        chosen_real = indices(step, batch=labelled, count=len(self.real), **place)
         chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         frames = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
+        if self.frames:
+            videos = indices(step, batch=real - labelled, count=len(self.frames.sequences[: loop.overfit]), **place)
+            frames += [self._frame(self.frames, int(v), rng) for v, rng in zip(videos, rngs[labelled:], strict=False)]
         views = [self._view(int(self.rendered[i]), rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
         drawn = [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         return {
@@ -110,13 +116,26 @@ class LifterTask:
             "translation": _stack(views, "translation", (3,)),
             "frame_rotation": _stack(frames, "rotation", (3, 3)),
             "frame_hidden": _stack(frames, "hidden", (98, 2)),
+            "frame_weight": _stack(frames, "weight", (98,)),
         }
+
+    def _labelled(self, real: int) -> int:
+        """How many of a batch's real faces are photos that people labelled; the others are pseudo-labelled frames."""
+        if not self.frames:
+            return real
+        return round(real * (1 - self.config.frames_share)) if self.real else 0
 
     def _real(self, key: tuple[int, int], rng: np.random.Generator) -> CropSample:
         assert self.faces is not None  # `key` is one of its faces
         if self.config.loop.overfit:
             return self.faces.crop(key, self.size)
         return self.faces.augmented(key, self.size, rng, self.config.augmentation)
+
+    def _frame(self, frames: PseudoFrames, video: int, rng: np.random.Generator) -> CropSample:
+        """A random frame of a video."""
+        if self.config.loop.overfit:
+            return frames.crop(frames.sequences[video][0], self.size)
+        return frames.augmented(int(rng.choice(frames.sequences[video])), self.size, rng, self.config.augmentation)
 
     def _view(self, index: int, rng: np.random.Generator) -> RenderedView:
         view = self.views[index]
@@ -154,9 +173,10 @@ class LifterTask:
         kind, beta = self.config.points_loss, self.config.beta
         terms: dict[str, Tensor] = {}
         if real:
+            sure = batch["frame_weight"]
             weight = frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
-            terms |= multi_frame_terms(frames, target[:real], weight, points_loss=kind, beta=beta)
-            terms |= marks_term(frames, target[:real], points_loss=kind, beta=beta)
+            terms |= multi_frame_terms(frames, target[:real], weight * sure, points_loss=kind, beta=beta)
+            terms |= marks_term(frames, target[:real], sure, points_loss=kind, beta=beta)
         if real and self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         if rendered:

@@ -36,7 +36,7 @@ WIDEN = 0.02
 class CelebVHQ:
     """`frames` faces of each clip, in the middle of as many equal parts of it, without landmarks (scheme "none").
 
-    `identity` is the YouTube id (one video, not one person); `attributes`: time_s within the file.
+    `identity` is the YouTube id (one video, not one person); `attributes`: time_s and frame within the file.
     """
 
     def __init__(self, root: Path, *, frames: int = 1):
@@ -78,8 +78,18 @@ class CelebVHQ:
             np.zeros(0, np.int8),
             "none",
             identity=clip["ytb_id"],
-            attributes={"time_s": frame / info.fps},
+            attributes={"time_s": frame / info.fps, "frame": frame},
         )
+
+    @property
+    def names(self) -> list[str]:
+        """Of the clips that are there."""
+        return [name for name, _, _ in self._clips]
+
+    @property
+    def videos(self) -> list[str]:
+        """YouTube id of each of these clips."""
+        return [clip["ytb_id"] for _, clip, _ in self._clips]
 
 
 def clip_square(bbox: Float[np.ndarray, "4"], width: int, height: int) -> Float[np.ndarray, "4"]:

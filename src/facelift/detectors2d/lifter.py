@@ -1,0 +1,36 @@
+"""An exported lifter as a 2D detector: its projected landmarks with their covariances. Runs without torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facelift.detectors2d.looks import CropPoints, look
+from facelift.detectors2d.protocol import Detections
+from facelift.geometry import intrinsics, project
+from facelift.landmarks import SCHEMES
+from facelift.onnx_lifter import OnnxLifter
+
+
+class LifterDetector:
+    """WFLW-98 points of the weights that `Predictor` uses; None takes those of the package.
+
+    Raises FileNotFoundError, or ValueError for a file that is no exported lifter.
+    """
+
+    def __init__(self, weights: Path | None = None, *, threads: int = 1, refine: bool = False, mirror: bool = False):
+        """`refine` and `mirror` as in `looks.look`."""
+        self._lifter = OnnxLifter(weights, threads=threads)
+        self.scheme, self.size = SCHEMES[self._lifter.scheme], self._lifter.input_size
+        self.refine, self.mirror = refine, mirror
+
+    def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
+        """As `looks.look`."""
+        return look(self, images, boxes, refine=self.refine, mirror=self.mirror)
+
+    def run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> CropPoints:
+        """The projected landmarks of each crop."""
+        heads = self._lifter.run(crops)
+        points = project(heads.landmarks, heads.rotation, heads.translation, intrinsics(1.0))
+        return CropPoints(points, heads.covariance, heads.visibility)

@@ -1,0 +1,1 @@
+"""2D pseudo-labels of videos and photos: sources, gates, duplicates, shards, and the stage that makes them."""

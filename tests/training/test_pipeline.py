@@ -19,7 +19,6 @@ from facelift.labelling.shards import FinishedItem, LabelledFace, make_shard, sa
 from facelift.landmarks import WFLW98, conversion
 from facelift.predictor import Predictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
-from facelift.training.lifter_task import mirrored, template
 from facelift.training.config import LifterConfig, LoopConfig
 from facelift.training.lifter_task import LifterTask, mirrored, template
 

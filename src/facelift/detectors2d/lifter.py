@@ -1,4 +1,4 @@
-"""An exported lifter as a 2D detector: its projected landmarks with their covariances. Runs without torch."""
+"""An exported lifter as a 2D detector: its marks with their covariances. Runs without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ from jaxtyping import Float, UInt8
 
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
-from facelift.geometry import intrinsics, project
 from facelift.landmarks import SCHEMES
 from facelift.onnx_lifter import OnnxLifter
 
@@ -30,7 +29,6 @@ class LifterDetector:
         return look(self, images, boxes, refine=self.refine, mirror=self.mirror)
 
     def run(self, crops: UInt8[np.ndarray, "n s s 3"]) -> CropPoints:
-        """The projected landmarks of each crop."""
+        """Where a person would mark the landmarks of each crop."""
         heads = self._lifter.run(crops)
-        points = project(heads.landmarks, heads.rotation, heads.translation, intrinsics(1.0))
-        return CropPoints(points, heads.covariance, heads.visibility)
+        return CropPoints(heads.marks, heads.marks_covariance, heads.visibility)

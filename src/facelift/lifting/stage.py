@@ -36,8 +36,8 @@ from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
-from facelift.sources import detector_sources, listed, scene_sources, unrecorded
 from facelift.onnx_lifter import shipped_weights
+from facelift.sources import detector_sources, listed, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facelift.rendering.raster import FAR, rasterize, rasterize_alpha
+from facelift.rendering.raster import FAR, HALF, MOSTLY, TWO_SIDED, rasterize, rasterize_alpha
 
 
 def plain_rasterize(pixels: np.ndarray, faces: np.ndarray, size: int, *, cull: bool) -> tuple[np.ndarray, ...]:
@@ -67,3 +67,14 @@ def test_hashed_alpha_keeps_its_share_of_pixels_and_repeats():
         expected = np.clip((alpha - 0.2) / 0.6, 0, 1)
         assert (draw(alpha).triangle == 0).mean() == pytest.approx(expected, abs=0.02)
     np.testing.assert_array_equal(draw(0.5).triangle, draw(0.5).triangle)
+
+
+def test_things_seen_from_both_sides_cover_all_three_or_two_of_four_pixels():
+    corners = np.array([[-50, -50, 1], [-50, 99, 1], [99, -50, 1]], np.float32)
+    uv, pictures = np.zeros((1, 3, 2), np.float32), (np.ones((1, 1), np.float32),) * 2
+    for order in ([0, 1, 2], [0, 2, 1]):
+        for alpha, share in ((TWO_SIDED, 4), (MOSTLY, 3), (HALF, 2)):
+            faces, codes = np.array([order], np.int32), np.array([alpha], np.int32)
+            found = rasterize_alpha(corners, faces, uv, codes, pictures, 8).triangle == 0
+            blocks = found.reshape(4, 2, 4, 2).sum((1, 3))
+            assert (blocks == share).all()

@@ -37,13 +37,19 @@ def plain_shade(surface: Surface, fragments: Fragments) -> np.ndarray:
         (materials.SKIN, surface.skin),
         (materials.EYE, surface.eye),
         (materials.HAIR, surface.hair),
+        (materials.HAND, surface.skin),
+        (materials.CLOTH, surface.worn),
+        (materials.FRAME, surface.worn),
+        (materials.LENS, surface.worn),
     ):
         own = material == index
-        texture[own] = plain_lookup(picture, u[own], v[own], wide=index == materials.SKIN)
+        texture[own] = plain_lookup(picture, u[own], v[own], wide=picture is surface.skin)
     colour = texture * surface.flat[material] * at(surface.diffuse)
     unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
     normal, view, share = unit(at(surface.normals)), unit(EYE_POINT - at(surface.vertices)), at(surface.shine)
-    strength = materials.TABLE[material, 0] * np.where(material == materials.SKIN, surface.oiliness, 1)
+    strength = materials.TABLE[material, 0] * np.where(
+        np.isin(material, (materials.SKIN, materials.HAND)), surface.oiliness, 1
+    )
     for k, (towards, power) in enumerate(zip(*highlights(surface.light), strict=True)):
         half = unit(view + towards)
         facing = np.clip((normal * half).sum(-1), 0, None) ** materials.TABLE[material, 1]
@@ -73,6 +79,7 @@ def scene(rng):
         skin=rng.uniform(0, 1, (16, 32, 3)).astype(np.float32),
         eye=rng.uniform(0, 1, (8, 8, 3)).astype(np.float32),
         hair=rng.uniform(0, 1, (8, 12, 3)).astype(np.float32),
+        worn=rng.uniform(0, 1, (12, 8, 3)).astype(np.float32),
         light=Light(rng.uniform(0, 4, (64, 3))),
         oiliness=0.4,
     )
@@ -86,7 +93,9 @@ def test_equals_the_plain_twin(scene):
     surface, fragments = scene
     image, coverage = shade(surface, fragments, EYE_POINT)
     np.testing.assert_array_equal(coverage, fragments.triangle >= 0)
-    assert coverage.mean() > 0.5 and len(np.unique(surface.material[fragments.triangle[coverage > 0]])) == 7
+    assert coverage.mean() > 0.5 and len(np.unique(surface.material[fragments.triangle[coverage > 0]])) == len(
+        materials.TABLE
+    )
     # 1e-3: highlights below that are not computed
     np.testing.assert_allclose(image, plain_shade(surface, fragments), atol=3e-3)
 

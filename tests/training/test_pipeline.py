@@ -73,7 +73,8 @@ def views(workspace):
     return workspace / "views"
 
 
-def test_views_hold_rejected_faces_back_and_labels_fit_the_pictures(views, generator):
+def test_views_hold_rejected_faces_back_and_labels_fit_the_pictures(views):
+    generator = MorphableGenerator(None, occluders=True)
     cache = ViewCache(views)
     assert len(cache) == 9 and cache.seeds.tolist() == [100, 101, 103]
     view = cache[8]

@@ -53,7 +53,7 @@ def build_generator(
 
     data = data or _variable("FACELIFT_DATA")
     if kind == "procedural":
-        return MorphableGenerator(None, data=data)
+        return MorphableGenerator(None, data=data, occluders=occluders)
     assets = assets or _variable("FACELIFT_ASSETS")
     if assets is None:
         raise ValueError("no folder of assets: expected --assets or the variable FACELIFT_ASSETS, found neither")

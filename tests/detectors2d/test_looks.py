@@ -99,12 +99,12 @@ def test_the_shipped_lifter_is_a_detector_that_says_what_the_predictor_says():
     assert isinstance(detector, Detector2D) and isinstance(detector, LifterDetector)
     once = detector.detect([image], box[None])
     face = Predictor(refine=False, mirror=False, threads=1).predict(image, [box.tolist()])[0]
-    np.testing.assert_allclose(once.points[0], face.points_2d, atol=1e-3)
-    np.testing.assert_allclose(once.covariances[0], face.covariances, rtol=1e-4)
+    np.testing.assert_allclose(once.points[0], face.marks_2d, atol=1e-3)
+    np.testing.assert_allclose(once.covariances[0], face.marks_covariances, rtol=1e-4)
     twice = build_detector(str(shipped_weights()), refine=True, mirror=True).detect([image], box[None])
     best = Predictor(threads=1).predict(image, [box.tolist()])[0]
     side = np.ptp(best.points_2d, axis=0).max()
-    assert np.linalg.norm(twice.points[0] - best.points_2d, axis=-1).max() < 0.01 * side
+    assert np.linalg.norm(twice.points[0] - best.marks_2d, axis=-1).max() < 0.01 * side
     other = build_detector("shipped", refine=True, mirror=True).detect(
         [np.ascontiguousarray(image[:, ::-1])], np.array([[512 - 270.0, 90, 512 - 180, 190]])
     )

@@ -19,6 +19,8 @@ class View:
     """Exact projections of the WFLW-98 landmarks, px; None where truth is not known."""
     visible: Bool[np.ndarray, "98"] | None
     """Whether a landmark faces the camera with nothing before it."""
+    covered: Float[np.ndarray, "s s"] | None = None
+    """Share of each pixel that the head covers, 0..1; None where not known."""
 
 
 @runtime_checkable

@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 
 from facelift.atomic import written_whole
-from facelift.finders import HaarFinder, MediaPipeFinder
+from facelift.finders import NetworkFinder
+from facelift.finders.mediapipe import MediaPipeFinder
 from facelift.images import load_photo
 from facelift.predictor import Predictor
 
@@ -40,14 +41,14 @@ LOOKS: dict[str, dict[str, bool]] = {
 def rows(weights: Path | None) -> dict[str, Callable[[np.ndarray], int]]:
     """Name -> function that takes a photo and returns the number of faces."""
     table: dict[str, Callable[[np.ndarray], int]] = {}
-    mediapipe, haar = MediaPipeFinder(), HaarFinder()
+    ours, mediapipe = NetworkFinder(), MediaPipeFinder()
+    table["our finder alone, 1 thread"] = lambda image: len(ours.find(image).boxes)
     table["MediaPipe finder alone"] = lambda image: len(mediapipe.find(image).boxes)
-    table["Haar finder alone"] = lambda image: len(haar.find(image).boxes)
     for threads in (1, 2):
-        for finder in (mediapipe, haar):
+        for finder in (ours, mediapipe):
             for looks, options in LOOKS.items():
                 predictor = Predictor(weights, finder=finder, threads=threads, **options)
-                name = f"Predictor, {finder.name}, {threads} thread{'s' * (threads > 1)}, {looks}"
+                name = f"Predictor, {finder.name} finder, {threads} thread{'s' * (threads > 1)}, {looks}"
                 table[name] = lambda image, predictor=predictor: len(predictor.predict(image))
     table["MediaPipe face mesh"] = _face_mesh()
     return table

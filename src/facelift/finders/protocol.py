@@ -1,7 +1,7 @@
 """What a face finder is, and the arithmetic of the boxes that it finds."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -36,8 +36,8 @@ def nobody() -> FoundFaces:
 
 def overlaps(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
     """Intersection over union of one box with each of several."""
-    shared, areas, area = _shared_and_areas(box, boxes)
-    return shared / (areas + area - shared)
+    shared = _shared(box, boxes)
+    return shared / (_areas(boxes) + _areas(box) - shared)
 
 
 def distinct(
@@ -70,10 +70,14 @@ def shrunk(image: UInt8[np.ndarray, "h w 3"], side: int) -> tuple[UInt8[np.ndarr
 
 def _inside(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Intersection over the smaller of the two areas."""
-    shared, areas, area = _shared_and_areas(box, boxes)
-    return shared / np.minimum(area, areas)
+    return _shared(box, boxes) / np.minimum(_areas(box), _areas(boxes))
 
 
-def _shared_and_areas(box: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _areas(boxes: Float[np.ndarray, "*n 4"]) -> Any:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+
+
+def _shared(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+    """Areas of the intersections."""
     sides = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None)
-    return sides.prod(1), (boxes[:, 2:] - boxes[:, :2]).prod(1), (box[2:] - box[:2]).prod()
+    return sides.prod(1)

@@ -3,11 +3,11 @@
     python benchmarks/bench_finders.py --data DIR [--weights FILE.onnx] [--test] [--out finders.json]
 
 Beside our own: MediaPipe's short- and full-range detectors alone, and both together as `--finder mediapipe` uses them.
-Held-out pictures only (`FinderScenes`): photos of w300_full; photos without a face; the last 400 faces of merl_train, as
-crops of 120 px alone ("crops") and pasted, turned by up to 75 degrees, four to a picture of 640 px without other faces
-("pasted"). A finder's threshold is the least at which it has at most one false box in ten of the photos, with and without
-faces, together; a box on a face that nobody labelled is none. The photos without faces were chosen as those in which
-MediaPipe sees none, so its false boxes are too few here.
+Held-out pictures only (`FinderScenes`): photos of w300_full; photos without a face; the last 400 faces of merl_train,
+as crops of 120 px alone ("crops") and pasted, turned by up to 75 degrees, four to a picture of 640 px without other
+faces ("pasted"). A finder's threshold is the least at which it has at most one false box in ten of the photos, with and
+without faces, together; a box on a face that nobody labelled is none. The photos without faces were chosen as those in
+which MediaPipe sees none, so its false boxes are too few here.
 `--test` adds the share found, at the threshold that is shipped, of two sets that were used for nothing else.
 """
 
@@ -102,7 +102,9 @@ def bias(finder: FaceFinder, data: FinderScenes) -> dict[str, float]:
                 size, side = box[2:] - box[:2], (box[2:] - box[:2]).max()
                 nearest = int(np.abs(middles - middle).sum(1).argmin())
                 if np.abs(middles[nearest] - middle).max() < 0.5 * side:
-                    rows.append([*(middles[nearest] - middle) / side, *(found[nearest, 2:] - found[nearest, :2]) / size])
+                    rows.append(
+                        [*(middles[nearest] - middle) / side, *(found[nearest, 2:] - found[nearest, :2]) / size]
+                    )
     medians = np.median(rows, axis=0).tolist()
     return dict(zip(("right", "down", "width", "height"), medians, strict=True)) | {"faces": len(rows)}
 

@@ -27,7 +27,9 @@ COMMANDS = {
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
     "label": Command("brow and pupil labels for photos", "facelift.datasets.pseudo_labels", "LabelConfig", "label"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
-    "heads": Command("rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"),
+    "heads": Command(
+        "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
+    ),
     "train": Command("a lifter, a 2D detector or a face finder", "facelift.training.command", "TrainConfig", "train"),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"

@@ -41,8 +41,8 @@ class ExportConfig:
 def export(config: ExportConfig) -> Path:
     """Writes the file under its name only after the check; returns its path.
 
-    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX (a
-    face finder: FINDER_TOLERANCE_PX).
+    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX
+    (a face finder: FINDER_TOLERANCE_PX).
     """
     import onnx
 

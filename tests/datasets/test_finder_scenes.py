@@ -60,7 +60,7 @@ def root(tmp_path_factory):
         name=photos,
         source=["x"] * 17,
         face_image_index=np.arange(17),
-        face_pts68=np.stack([points + [40, 0]] * 17).astype(np.float32),
+        face_pts68=np.stack([points + np.array([40, 0])] * 17).astype(np.float32),
         face_box=np.zeros((17, 4), np.float32),
         extra_face_image_index=np.array([0, 0]),
         extra_face_boxes=np.array([[1, 2, 30, 40], [150, 2, 170, 30]], np.float32),
@@ -135,7 +135,7 @@ def test_nothing_is_pasted_over_a_face():
     same = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     canvas.add(Scene(image, points[None], np.zeros((0, 4))), same, np.full((120, 120), 255, np.uint8))
     assert not canvas.free(same, (120, 120))
-    assert canvas.free(same + [[0, 0, 64], [0, 0, 64]], (120, 120))
+    assert canvas.free(same + np.array([[0, 0, 64], [0, 0, 64]]), (120, 120))
 
 
 def test_mirroring_by_hand():
@@ -153,7 +153,7 @@ def test_mosaic_moves_each_quarter():
     part = Scene(image, points[None], np.array([[1.0, 2.0, 3.0, 4.0]]))
     whole = _mosaic([part] * 4)
     assert whole.image.shape == (128, 128, 3)
-    np.testing.assert_allclose(whole.points[3], points + [64, 64])
+    np.testing.assert_allclose(whole.points[3], points + 64)
     assert whole.ignored[1].tolist() == [65, 2, 67, 4]
 
 

@@ -67,7 +67,9 @@ def test_points_without_a_label_do_not_count():
     half = POINTS.clone()
     half[0, 0, 1:] = NAN
     losses = finder_losses(found, SceneTruth(FACE, half, NOWHERE), HW)
-    first = finder_losses(found._replace(points=found.points + torch.tensor([0.0, 9.0])), SceneTruth(FACE, half, NOWHERE), HW)
+    first = finder_losses(
+        found._replace(points=found.points + torch.tensor([0.0, 9.0])), SceneTruth(FACE, half, NOWHERE), HW
+    )
     assert torch.isfinite(losses["points"]) and losses["points"] != first["points"]
     nothing = finder_losses(found, SceneTruth(FACE, torch.full_like(POINTS, NAN), NOWHERE), HW)
     assert nothing["points"].item() == 0
@@ -75,7 +77,10 @@ def test_points_without_a_label_do_not_count():
 
 def test_ignored_places_cost_nothing():
     """A sure answer where nobody knows is not punished, elsewhere it is; a face inside still counts."""
-    sure, truth = answer(3.0), SceneTruth(NOWHERE, torch.full_like(POINTS, NAN), torch.tensor([[[0.0, 0.0, 200.0, 200.0]]]))
+    sure, truth = (
+        answer(3.0),
+        SceneTruth(NOWHERE, torch.full_like(POINTS, NAN), torch.tensor([[[0.0, 0.0, 200.0, 200.0]]])),
+    )
     assert finder_losses(sure, truth, HW)["score"].item() == 0
     assert finder_losses(sure, truth._replace(ignored=NOWHERE), HW)["score"] > 10
     within = truth._replace(boxes=FACE, points=POINTS)

@@ -13,7 +13,7 @@ def test_cells_by_hand():
 
 
 def test_decoding_by_hand():
-    """The second cell of stride 16, middle (24, 8): moved by 2 x 16 x 0.5 to x 40, sides 4 x 16 x (1, 2), nose 64 down."""
+    """The second cell of stride 16, middle (24, 8): moved by 2 x 16 x 0.5 to x 40, sides 64 x (1, 2), nose 64 down."""
     raw = torch.zeros(1, 15, 1, 2)
     raw[0, 0, 0, 1], raw[0, 1, 0, 1], raw[0, 4, 0, 1] = 3.0, 0.5, torch.log(torch.tensor(2.0))
     raw[0, 10, 0, 1] = 1.0  # y of the third point

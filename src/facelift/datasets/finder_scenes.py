@@ -122,8 +122,8 @@ class FinderScenes:
         return canvas.scene()
 
     def dev_scene(self, index: int, size: int, faces: int = 4) -> tuple[Scene, Float[np.ndarray, "f 2"]]:
-        """The `index`-th scene of held-out crops, each in one scene, pasted into a held-out photo without faces; and the
-        rough yaw and the in-plane turn of each face in degrees. Faces for which there is no room are left out."""
+        """The `index`-th scene of held-out crops, each in one scene, pasted into a held-out photo without faces; and
+        the rough yaw and the in-plane turn of each face, degrees. Faces for which there is no room are left out."""
         rng = np.random.default_rng([index, 5])
         canvas = _Canvas(_square(rng, self.dev_backgrounds[index % len(self.dev_backgrounds)], size))
         angles = []
@@ -349,7 +349,8 @@ def _place(rng: np.random.Generator, size: int, side: float) -> np.ndarray:
 def _similarity(
     rng: np.random.Generator, middle: Float[np.ndarray, "2"], scale: float, place: Float[np.ndarray, "2"]
 ) -> Float[np.ndarray, "2 3"]:
-    """Scales, turns at random, and moves `middle` to `place`. Most heads are near upright, two in five up to 75 degrees."""
+    """Scales, turns at random, moves `middle` to `place`. Three heads in five are about upright, the others are turned
+    by up to 75 degrees."""
     angle = np.radians(rng.normal(0, 12) if rng.random() < 0.6 else rng.uniform(-75, 75))
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
@@ -368,7 +369,9 @@ def _mask(rng: np.random.Generator, hw: tuple[int, int], box: Float[np.ndarray, 
     else:
         border = max(2, round(0.04 * min(hw)))
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-        half = np.maximum(half, 0.7 * half.max()) * rng.uniform(1.1, 1.4, 2)  # a profile's box is narrower than its head
+        half = np.maximum(half, 0.7 * half.max()) * rng.uniform(
+            1.1, 1.4, 2
+        )  # a profile's box is narrower than its head
         cv2.ellipse(mask, tuple(middle.astype(int)), tuple(half.astype(int)), 0, 0, 360, 255, -1)
         mask[[0, -1]] = mask[:, [0, -1]] = 0
     return cv2.blur(mask, (border, border))

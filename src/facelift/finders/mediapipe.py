@@ -42,8 +42,8 @@ class MediaPipeFinder:
 
     The whole photo goes through both models: full range sees small faces, short range those that fill the picture and
     profiles. Then overlapping quarters of a photo large enough to hide small faces go through the full-range one.
-    `looks` leaves some of that out. Below a score of 0.6 the short-range model takes many animals and objects for faces.
-    Calls from several threads wait for each other.
+    `looks` leaves some of that out. Below a score of 0.6 the short-range model takes many animals and objects for
+    faces. Calls from several threads wait for each other.
     """
 
     name = "mediapipe"

@@ -18,7 +18,7 @@ SIDES = (640, 224)
 """Longer sides, px, at which a photo is searched: the first for small faces, the second for those that fill it."""
 MIN_SCORE = 0.5
 _GREY = 128
-_CANDIDATES = 400
+_CANDIDATES = 1500
 """Best cells of a picture that are looked at: a face has about nine."""
 
 

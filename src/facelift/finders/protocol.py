@@ -40,9 +40,7 @@ def overlaps(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Fl
     return shared / (_areas(boxes) + _areas(box) - shared)
 
 
-def distinct(
-    boxes: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, "n"], *, overlap: float = 0.35
-) -> list[int]:
+def distinct(boxes: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, "n"], *, overlap: float = 0.35) -> list[int]:
     """Indices, best first, of the boxes that neither overlap a better one nor mostly lie inside one, or around it."""
     keep: list[int] = []
     for index in np.argsort(-scores, kind="stable"):

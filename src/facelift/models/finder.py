@@ -46,17 +46,15 @@ def _stage(inputs: int, outputs: int, blocks: int, kernel: int) -> nn.Sequential
 class FaceFinderNetwork(nn.Module):
     """Picture in [0, 1] of any size in multiples of 32 -> `Found` of all cells, finest grid first.
 
-    A trunk of depthwise-separable convolutions, a top-down pyramid, and one head shared by the grids. Kernels of 5 on the
-    coarse grids let a cell see a face that fills a picture of 256 px.
+    A trunk of depthwise-separable convolutions, a top-down pyramid, and one head shared by the grids. Kernels of 5 on
+    the coarse grids let a cell see a face that fills a picture of 256 px.
     """
 
     def __init__(self, *, widths: tuple[int, int, int] = (48, 80, 112), width: int = 48):
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 16, 3, stride=2), _light(16, 32, stride=2), _Residual(32, 3))
         fine, middle, coarse = widths
-        self.stages = nn.ModuleList(
-            [_stage(32, fine, 2, 3), _stage(fine, middle, 3, 5), _stage(middle, coarse, 3, 5)]
-        )
+        self.stages = nn.ModuleList([_stage(32, fine, 2, 3), _stage(fine, middle, 3, 5), _stage(middle, coarse, 3, 5)])
         self.lateral = nn.ModuleList([_conv(channels, width, 1) for channels in widths])
         self.merge = nn.ModuleList([_light(width, width) for _ in widths])
         self.head = nn.Sequential(_light(width, width), _light(width, width))

@@ -43,7 +43,9 @@ def test_overlap_is_asked_for():
 
 def test_threshold_and_recall():
     """Twenty pictures, three false boxes: two are allowed, so the threshold is just above the third."""
-    parts = [Matches(np.array([0.3]), np.array([s])) for s in (0.9, 0.7, 0.4)] + [Matches(np.zeros(0), np.zeros(0))] * 17
+    parts = [Matches(np.array([0.3]), np.array([s])) for s in (0.9, 0.7, 0.4)] + [
+        Matches(np.zeros(0), np.zeros(0))
+    ] * 17
     threshold = threshold_at(parts, 0.1)
     assert 0.4 < threshold < 0.41
     assert recall(np.array([0.0, 0.3, 0.4, 0.5]), threshold) == 0.25

@@ -25,20 +25,20 @@ check-training: $(VENV)/test
 	rm -rf out/check-training
 	PATH="$(abspath $(BIN)):$$PATH" recipes/check.sh out/check-training
 
-# What a user gets from `pip install facelift`, and MediaPipe's face finder.
-$(VENV)/core: pyproject.toml requirements/mediapipe.txt
+# What a user gets from `pip install facelift`.
+$(VENV)/core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/mediapipe.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mediapipe==0.10.21 \
-	    || echo 'no MediaPipe for this Python or machine: faces are found by Haar cascades (docs/install.md)'
 	touch $@
 
-# Everything that learns, and the tools of the tests. torch first and pinned.
-$(VENV)/test: $(VENV)/core requirements/torch.txt requirements/test.txt
+# Everything that learns, the tools of the tests, and MediaPipe for its adapters. torch first and pinned.
+$(VENV)/test: $(VENV)/core requirements/torch.txt requirements/test.txt requirements/mediapipe.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
 	    -r requirements/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]' -r requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/mediapipe.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mediapipe==0.10.21 \
+	    || echo 'no MediaPipe for this Python or machine: tests of its adapters are skipped (docs/install.md)'
 	touch $@
 
 clean:

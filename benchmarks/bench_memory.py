@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--limit-mb", type=float, default=300)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    finders = arguments.finders or ["haar", *["mediapipe"] * bool(find_spec("mediapipe")), "auto"]
+    finders = arguments.finders or ["auto", *["mediapipe"] * bool(find_spec("mediapipe"))]
     options = ["--weights", arguments.model] if arguments.model else []
     print("| process | imported, MB | loaded | after predicting | faces |\n|---|---|---|---|---|")
     worst = 0.0

@@ -1,9 +1,9 @@
-"""How each finder's box lies to the tight box of the human landmarks, and how many faces it finds.
+"""How MediaPipe's boxes lie to the tight box of the human landmarks, and how many faces it finds.
 
     python benchmarks/calibrate_finders.py --data DIR
 
-prints the constants of `facelift.finders` (medians over the labelled photos of w300_full, in longer sides of the
-finder's box), and recall and false boxes with the constants in place.
+prints the constants of `facelift.finders.mediapipe` (medians over the labelled photos of w300_full, in longer sides of
+the finder's box), and recall and false boxes with the constants in place.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facelift.finders import BoxMap, HaarFinder, MediaPipeFinder, overlaps
-
-IDENTITY = BoxMap(0.0, 0.0, 1.0, 1.0)
+from facelift.finders import overlaps
+from facelift.finders.mediapipe import BoxMap, MediaPipeFinder
 
 
 def photos(data: Path, name: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -26,16 +25,6 @@ def photos(data: Path, name: str) -> Iterator[tuple[int, np.ndarray]]:
         for member in tar:
             jpeg = np.frombuffer(tar.extractfile(member).read(), np.uint8)
             yield rows[member.name], cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
-
-
-class OneCascade(HaarFinder):
-    """A Haar finder that searches with one cascade, box as it comes."""
-
-    def __init__(self, kind: str):
-        super().__init__()
-        self.frontal_map = self.profile_map = IDENTITY
-        empty = cv2.CascadeClassifier()
-        self._frontal, self._profile = (self._frontal, empty) if kind == "frontal" else (empty, self._profile)
 
 
 def fit(finder, data: Path) -> None:
@@ -83,17 +72,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with w300_full and backgrounds")
     data = parser.parse_args().data
     raw = MediaPipeFinder()
-    raw.box_map = IDENTITY
-    for name, finder in {
-        "mediapipe": raw,
-        "haar frontal": OneCascade("frontal"),
-        "haar profile": OneCascade("profile"),
-    }.items():
-        print(name)
-        fit(finder, data)
-    for finder in (MediaPipeFinder(), HaarFinder()):
-        print(finder.name)
-        measure(finder, data)
+    raw.box_map = BoxMap(0.0, 0.0, 1.0, 1.0)
+    fit(raw, data)
+    measure(MediaPipeFinder(), data)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_a_difference_is_seen(lifter, exported):
     other = Lifter(template=lifter.template + 0.0002).eval()
     other.load_state_dict(lifter.state_dict() | {"template": lifter.template + 0.0002})
 
-    assert parity_px(_wrap("lifter", other)[0], exported, probe(128)) > 100 * TOLERANCE_PX
+    assert parity_px(_wrap("lifter", other)[0], exported, probe(128), unit_px=128) > 100 * TOLERANCE_PX
 
 
 def test_a_network_that_gives_nan_is_refused(lifter, tmp_path):

@@ -27,7 +27,10 @@ COMMANDS = {
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
     "label": Command("2D labels for photos and videos", "facelift.commands.label", "LabelConfig", "label"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
-    "train": Command("a lifter or a 2D detector", "facelift.training.command", "TrainConfig", "train"),
+    "heads": Command(
+        "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
+    ),
+    "train": Command("a lifter, a 2D detector or a face finder", "facelift.training.command", "TrainConfig", "train"),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
     ),

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +20,10 @@ from facelift.sources import Source, listed, noted_sources
 
 TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
+FINDER_TOLERANCE_PX = 1e-2
+"""The same of a face finder's boxes and points: those of cells without a face may be thousands of px wide."""
+_FINDER_SIZE = 256
+"""Side of the pictures that a face finder is checked on, px; it takes any in multiples of 32."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class ExportConfig:
     """Write a run's averaged weights as ONNX, and check that ONNX Runtime gives torch's points."""
 
     run: Path
-    """Run folder of `facelift train lifter` or `facelift train detector`."""
+    """Run folder of `facelift train lifter`, `detector` or `finder`."""
     out: Path
     """The .onnx file."""
     name: str = "facelift-small"
@@ -41,8 +45,8 @@ class ExportConfig:
 def export(config: ExportConfig) -> Path:
     """Writes the file under its name only after the check; returns its path.
 
-    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX,
-    or for sources that are not free under `permissive`.
+    Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX
+    (a face finder: FINDER_TOLERANCE_PX), or for sources that are not free under `permissive`.
     """
     sources = noted_sources(config.run / "config.json")
     if config.permissive:
@@ -52,25 +56,27 @@ def export(config: ExportConfig) -> Path:
     card = config.card.read_text(encoding="utf-8") if config.card else ""
     task, model = _load(config.run)
     wrapped, outputs = _wrap(task, model)
-    size = model.encoder.image_size
+    finder = task == "finder"
+    size = _FINDER_SIZE if finder else model.encoder.image_size
+    tolerance = FINDER_TOLERANCE_PX if finder else TOLERANCE_PX
     with written_whole(config.out) as partial:
-        _write_onnx(wrapped, partial, size, outputs)
+        _write_onnx(wrapped, partial, size, outputs, any_size=finder)
         graph = onnx.load(partial)
         _forget_its_making(graph)
         onnx.save(graph, partial)
-        difference = parity_px(wrapped, partial, probe(size))
-        if not difference <= TOLERANCE_PX:  # NaN is no agreement
+        difference = parity_px(wrapped, partial, probe(size), unit_px=1 if finder else size)
+        if not difference <= tolerance:  # NaN is no agreement
             found = f"{difference:.2g} px"
-            raise ValueError(f"{config.out}: expected torch and ONNX within {TOLERANCE_PX} px, found {found}")
+            raise ValueError(f"{config.out}: expected torch and ONNX within {tolerance} px, found {found}")
         metadata = {
             "facelift_format": FORMAT,
             "task": task,
-            "scheme": "wflw98",
-            "input_size": str(size),
             "name": config.name,
             "card": json.dumps(card),
             "sources": json.dumps(listed(sources)),
         }
+        if not finder:
+            metadata |= {"scheme": "wflw98", "input_size": str(size)}
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
@@ -104,9 +110,9 @@ def probe(size: int) -> np.ndarray:
     return resized.transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray) -> float:
-    """Largest difference of the points between torch and ONNX Runtime, px of the input; NaN where another output
-    differs by 0.001 or one is not finite."""
+def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: float) -> float:
+    """Largest difference of the points, and boxes, between torch and ONNX Runtime, px of the input; NaN where another
+    output differs by 0.001 or one is not finite. `unit_px`: px of what the network gives points in."""
     import onnxruntime
     import torch
 
@@ -116,34 +122,41 @@ def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray) -> float:
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, session.run(None, {"image": image}), strict=True))
     differences = {name: np.abs(found[name] - value.numpy()).max() for name, value in zip(names, expected, strict=True)}
-    points = [float(value) for name, value in differences.items() if name.startswith("points")]
-    others = [value for name, value in differences.items() if not name.startswith("points")]
+    places = ("points", "boxes")
+    points = [float(value) for name, value in differences.items() if name.startswith(places)]
+    others = [value for name, value in differences.items() if not name.startswith(places)]
     if not np.isfinite(points).all() or not all(value < 1e-3 for value in others):
         return float("nan")
-    return max(points) * image.shape[-1]
+    return max(points) * unit_px
 
 
 def _load(run: Path) -> tuple[str, Any]:
     """Task name and model with the averaged weights of a run folder."""
     from facelift.checkpoints.safe_load import fill, read_state
     from facelift.models.detector import LandmarkDetector
+    from facelift.models.finder import FaceFinderNetwork
     from facelift.models.lifter import Lifter
 
     config_file = run / "config.json"
     if not config_file.is_file():
         raise FileNotFoundError(f"{run}: expected a run folder with config.json, found none")
     config = json.loads(config_file.read_text())
-    networks = {"detector": LandmarkDetector, "lifter": Lifter}
+    networks: dict[str, Callable[[], Any]] = {
+        "detector": lambda: LandmarkDetector(encoder=config["encoder"]),
+        "lifter": lambda: Lifter(encoder=config["encoder"]),
+        "finder": FaceFinderNetwork,
+    }
     if config.get("task") not in networks:
-        raise ValueError(f"{config_file}: expected task detector or lifter, found {config.get('task')!r}")
-    model = networks[config["task"]](encoder=config["encoder"])
+        raise ValueError(f"{config_file}: expected task detector, lifter or finder, found {config.get('task')!r}")
+    model = networks[config["task"]]()
     checkpoint = run / "checkpoint.pt"
     fill(model, read_state(checkpoint, inside="averaged"), path=checkpoint)
     return config["task"], model.eval()
 
 
 def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
-    """The network with flat outputs, and their names: covariance as (l00, l10, l11), visibility as probability."""
+    """The network with flat outputs, and their names: covariance as (l00, l10, l11), visibility and a face finder's
+    scores as probability."""
     import torch
 
     def flat(cholesky: Any) -> Any:
@@ -156,20 +169,30 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
 
         def forward(self, image: Any) -> tuple[Any, ...]:
             found = self.model(image)
+            if task == "finder":
+                return found.logits.sigmoid(), found.boxes, found.points
             if task == "lifter":
                 marked = found.marks, flat(found.marks_cholesky)
                 return (*found[:4], flat(found.cholesky), found.visibility.sigmoid(), *marked)
             parts = [(p.points, flat(p.cholesky), p.visibility.sigmoid()) for p in found.values()]
             return tuple(value for part in parts for value in part)
 
+    if task == "finder":
+        return Flat().eval(), ["scores", "boxes", "points"]
     if task == "lifter":
         return Flat().eval(), list(OUTPUTS)
     names = [f"{kind}_{name}" for name in model.heads for kind in ("points", "cholesky", "visibility")]
     return Flat().eval(), names
 
 
-def _write_onnx(wrapped: Any, path: Path, size: int, outputs: list[str]) -> None:
+def _write_onnx(wrapped: Any, path: Path, size: int, outputs: list[str], *, any_size: bool) -> None:
     import torch
+
+    from facelift.finders.network import MULTIPLE
+
+    free = {0: torch.export.Dim("batch")}
+    if any_size:
+        free |= {2: MULTIPLE * torch.export.Dim("rows"), 3: MULTIPLE * torch.export.Dim("columns")}
 
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         torch.onnx.export(
@@ -180,7 +203,7 @@ def _write_onnx(wrapped: Any, path: Path, size: int, outputs: list[str]) -> None
             external_data=False,
             input_names=["image"],
             output_names=outputs,
-            dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"image": free},
             verbose=False,
         )
 

@@ -32,8 +32,8 @@ class Predictor:
         refine: bool = True,
         mirror: bool = True,
     ):
-        """`weights`: an .onnx file of `facelift export`; None takes those of the package. `finder`: "auto",
-        "mediapipe", "haar" or an object with `find`. `threads`: of the network; None takes this process's CPUs, at
+        """`weights`: an .onnx file of `facelift export`; None takes those of the package. `finder`: "auto" (our
+        own), "mediapipe" or an object with `find`. `threads`: of the network; None takes this process's CPUs, at
         most 4. `refine`: looks a second time, at a crop that is framed and turned upright by the first look's
         landmarks. `mirror`: averages the last look with that at the mirrored crop; takes half as long again.
         """

@@ -31,7 +31,7 @@ def run(weights, tmp_path, capsys):
 
     def call(*arguments):
         out = tmp_path / "out"
-        options = ["--weights", str(weights), "--out", str(out), "--threads", "1", "--finder", "haar"]
+        options = ["--weights", str(weights), "--out", str(out), "--threads", "1"]
         code = main(["predict", *map(str, arguments), *options])
         captured = capsys.readouterr()
         return code, captured.out, captured.err, out
@@ -128,7 +128,7 @@ def test_same_names_do_not_collide(tmp_path, photo):
 def test_wrong_weights(photo, capsys, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_text("nothing")
-    assert main(["predict", str(photo), "--weights", str(bad), "--finder", "haar"]) == 1
+    assert main(["predict", str(photo), "--weights", str(bad)]) == 1
     assert f"facelift predict: {bad}: expected weights in ONNX format, found" in capsys.readouterr().err
 
 

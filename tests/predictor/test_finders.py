@@ -4,12 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from importlib import resources
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from facelift.finders import BoxMap, FoundFaces, HaarFinder, _distinct, _roll, find_finder, overlaps
+from facelift.finders import NetworkFinder, find_finder, overlaps
+from facelift.finders.mediapipe import BoxMap
+from facelift.finders.network import faces_of_cells, padded
+from facelift.finders.protocol import distinct, roll_of
 from facelift.images import load_photo
+
+ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 
 
 def test_box_map_by_hand():
@@ -27,39 +35,92 @@ def test_overlap_by_hand():
 
 def test_distinct_keeps_the_best():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [4, 4, 8, 8], [30, 0, 40, 10]], float)
-    kept = _distinct(FoundFaces(boxes, np.array([0.5, 0.9, 0.8, 0.3]), np.arange(4.0)))
-    np.testing.assert_array_equal(kept.boxes, boxes[[1, 3]])
-    np.testing.assert_array_equal(kept.rolls, [1, 3])
+    assert distinct(boxes, np.array([0.5, 0.9, 0.8, 0.3])) == [1, 3]
 
 
 @pytest.mark.parametrize("degrees", [-120, 0, 35])
 def test_roll_of_keypoints(degrees):
-    """An upright face's keypoints, turned clockwise."""
-    upright = np.array([[-3, -2], [3, -2], [0, 0], [0, 3], [-6, -1], [6, -1]], float)
+    """An upright face's eyes and mouth, turned clockwise."""
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    assert np.degrees(_roll(upright @ turn.T)) == pytest.approx(degrees)
+    assert np.degrees(roll_of(turn @ [6, 0], turn @ [0, 5])) == pytest.approx(degrees)
+
+
+def test_roll_of_a_profile_is_that_of_the_longer_line():
+    """Eyes one above the other by 1 px, the mouth 10 px below them."""
+    assert np.degrees(roll_of(np.array([0.0, 1.0]), np.array([0.0, 10.0]))) == pytest.approx(5.71, abs=0.01)
+
+
+def test_one_face_of_many_cells_by_hand():
+    """Of two cells on one face the surer one's box, points and turn; a cell below the threshold says nothing."""
+    boxes = np.array([[0, 0, 40, 40], [1, 1, 41, 41], [100, 0, 140, 40], [200, 0, 240, 40]], np.float32)
+    points = np.tile(np.array([[10, 20], [30, 20], [20, 25], [15, 35], [25, 35]], np.float32), (4, 1, 1))
+    points[2] = points[2] @ np.array([[0, 1], [-1, 0]], np.float32)  # a quarter clockwise
+    found = faces_of_cells(np.array([0.7, 0.8, 0.6, 0.4], np.float32), boxes, points, min_score=0.5)
+    np.testing.assert_allclose(found.boxes, boxes[[1, 2]])
+    np.testing.assert_allclose(found.scores, [0.8, 0.6], atol=1e-6)
+    np.testing.assert_allclose(np.degrees(found.rolls), [0, 90], atol=1e-4)
+    assert faces_of_cells(np.zeros(4, np.float32), boxes, points, min_score=0.5).boxes.shape == (0, 4)
+
+
+def test_pictures_are_filled_up_below_and_to_the_right():
+    image = np.full((33, 64, 3), 7, np.uint8)
+    full = padded(image)
+    assert full.shape == (64, 64, 3) and (full[:33] == 7).all() and (full[33:] == 128).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (30, 2000, 3), (300, 300, 3)])
-def test_haar_finds_nothing_in_plain_pictures(shape):
-    found = HaarFinder().find(np.full(shape, 128, np.uint8))
+def test_nobody_in_plain_pictures(shape):
+    found = NetworkFinder().find(np.full(shape, 128, np.uint8))
     assert found.boxes.shape == (0, 4) and found.scores.shape == (0,) and found.rolls.shape == (0,)
 
 
-@pytest.mark.parametrize("name", ["haar", "mediapipe"])
-def test_astronaut(data_dir, name):
+def astronaut(*, degrees: float = 0.0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The shipped photo, turned clockwise about her face and scaled, and the tight box of that face by eye."""
+    image = load_photo(ASTRONAUT).pixels
+    middle, half = np.array([224.0, 141.0]), np.array([48.0, 49.0])
+    matrix = cv2.getRotationMatrix2D(tuple(middle), -degrees, scale)
+    matrix[:, 2] += 256 - middle
+    return cv2.warpAffine(image, matrix, (512, 512)), np.concatenate([256 - half * scale, 256 + half * scale])
+
+
+@pytest.mark.parametrize("name", ["auto", "mediapipe"])
+def test_astronaut(name):
     """One face, where human eyes see it: brows at 100, chin at 190, cheeks at 175 and 272."""
     if name == "mediapipe":
         pytest.importorskip("mediapipe")
-    photo = load_photo(data_dir / "photos" / "astronaut_frontal.jpg")
-    found = find_finder(name).find(photo.pixels)
-    truth = np.array([176.0, 92.0, 272.0, 190.0])
-    assert overlaps(truth, found.boxes).max() > 0.6
-    assert ((found.scores > 0) & (found.scores <= 1)).all()
+    image, truth = astronaut()
+    found = find_finder(name).find(image)
+    assert len(found.boxes) == 1 and overlaps(truth, found.boxes)[0] > 0.6
+    assert ((found.scores > 0) & (found.scores <= 1)).all() and abs(np.degrees(found.rolls[0])) < 15
 
 
-@pytest.mark.parametrize("name", ["haar", "mediapipe"])
+@pytest.mark.parametrize("degrees", [-60, -30, 30, 60])
+def test_turned_faces_are_found_and_their_turn_told(degrees):
+    finder = NetworkFinder()
+    upright = finder.find(astronaut()[0])
+    image, truth = astronaut(degrees=degrees)
+    found = finder.find(image)
+    assert overlaps(truth, found.boxes).max() > 0.5
+    best = int(overlaps(truth, found.boxes).argmax())
+    assert np.degrees(found.rolls[best] - upright.rolls[0]) == pytest.approx(degrees, abs=8)
+
+
+@pytest.mark.parametrize("scale", [0.22, 0.5, 2.0, 4.0])
+def test_small_and_large_faces_are_found(scale):
+    """From 21 px on, up to one that fills the picture."""
+    image, truth = astronaut(scale=scale)
+    assert overlaps(truth, NetworkFinder().find(image).boxes).max(initial=0) > 0.6
+
+
+def test_the_mirror_picture_has_the_mirrored_face():
+    image, _ = astronaut(degrees=20)
+    once, mirrored = NetworkFinder().find(image), NetworkFinder().find(np.ascontiguousarray(image[:, ::-1]))
+    assert overlaps(once.boxes[0], mirrored.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [512, 0, 512, 0]).max() > 0.8
+    assert mirrored.rolls[0] == pytest.approx(-once.rolls[0], abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["auto", "mediapipe"])
 def test_box_follows_the_photo(data_dir, name):
     """The photo enlarged by two gives boxes twice as large."""
     if name == "mediapipe":
@@ -72,17 +133,39 @@ def test_box_follows_the_photo(data_dir, name):
         assert overlaps(2 * box, twice.boxes).max() > 0.75
 
 
-def test_mediapipe_counts(data_dir):
+def test_other_files_are_named(weights, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.onnx: expected a face finder exported by"):
+        NetworkFinder(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("nothing")
+    with pytest.raises(ValueError, match=r"text\.onnx: expected an ONNX file"):
+        NetworkFinder(tmp_path / "text.onnx")
+    with pytest.raises(ValueError, match=r"tiny\.onnx: expected a face finder with scores, boxes and points"):
+        NetworkFinder(weights)
+
+
+def test_shipped_finder_is_small_and_says_where_it_is_from():
+    import onnxruntime
+
+    path = Path(str(resources.files("facelift") / "weights" / "facelift-finder.onnx"))
+    assert path.stat().st_size < 1e6
+    metadata = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+    assert metadata["task"] == "finder" and metadata["name"] == "facelift-finder"
+    assert json.loads(metadata["card"]) == path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["auto", "mediapipe"])
+def test_counts(data_dir, name):
     """Every photo with few faces has them found; those without, none."""
-    pytest.importorskip("mediapipe")
-    finder = find_finder("mediapipe")
+    if name == "mediapipe":
+        pytest.importorskip("mediapipe")
+    finder = find_finder(name)
     expected = {"group_six": 6, "two_men_wide": 2, "no_face_cat": 0, "no_face_landscape": 0, "three_quarter_group": 3}
     assert set(f"{name}.jpg" for name in expected) <= set(json.loads((data_dir / "photos/index.json").read_text()))
     for name, count in expected.items():
         assert len(finder.find(load_photo(data_dir / "photos" / f"{name}.jpg").pixels).boxes) == count, name
 
 
-def test_rolled_face_is_told(data_dir):
+def test_mediapipe_tells_a_roll(data_dir):
     pytest.importorskip("mediapipe")
     photo = load_photo(data_dir / "photos" / "astronaut_frontal.jpg").pixels[:300, 80:380]
     finder = find_finder("mediapipe")
@@ -91,19 +174,13 @@ def test_rolled_face_is_told(data_dir):
     assert np.degrees(turned.rolls[0] - upright.rolls[0]) == pytest.approx(90, abs=25)  # rough so far from upright
 
 
-def test_auto_says_what_it_took(caplog):
-    pytest.importorskip("mediapipe")
-    with caplog.at_level("INFO", "facelift"):
-        assert find_finder("auto").name == "mediapipe"
-    assert "MediaPipe" in caplog.text
+def test_auto_is_our_own():
+    assert isinstance(find_finder("auto"), NetworkFinder)
 
 
-def test_without_mediapipe(monkeypatch, caplog):
-    """Not installed, or installed without what it needs: auto goes on with Haar and says why; by name it fails."""
+def test_without_mediapipe(monkeypatch):
+    """Not installed, or installed without what it needs: by name it fails, and says where to read on."""
     monkeypatch.setitem(sys.modules, "mediapipe.python.solutions.face_detection", None)
-    with caplog.at_level("INFO", "facelift"):
-        assert isinstance(find_finder("auto"), HaarFinder)
-    assert "Haar" in caplog.text and "docs/install.md" in caplog.text
     with pytest.raises(ImportError, match="docs/install"):
         find_finder("mediapipe")
 

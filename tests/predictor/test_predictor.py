@@ -304,7 +304,7 @@ def test_threads_share_one_predictor(weights, data_dir):
     """Eight threads over different photos get what one alone gets."""
     from concurrent.futures import ThreadPoolExecutor
 
-    predictor = Predictor(weights, threads=1, finder="haar")
+    predictor = Predictor(weights, threads=1)
     photos = [data_dir / "photos" / f"{name}.jpg" for name in ("astronaut_frontal", "two_men_wide")] * 4
     alone = [predictor.predict(photo) for photo in photos]
     with ThreadPoolExecutor(8) as pool:

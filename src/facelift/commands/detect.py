@@ -31,8 +31,8 @@ class DetectConfig:
     """Folder for the results: NAME.points.json, and NAME.points.jpg with the points drawn in."""
     detector: str = "mediapipe"
     """mediapipe, shipped (the package's lifter), or the path of an exported detector or lifter."""
-    finder: Literal["auto", "mediapipe", "haar"] = "auto"
-    """What finds the faces; auto takes MediaPipe if it is installed."""
+    finder: Literal["auto", "mediapipe"] = "auto"
+    """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
     """Face boxes in px, brows to chin, instead of a finder; the same for every photo."""
 

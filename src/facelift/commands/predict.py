@@ -40,8 +40,8 @@ class PredictConfig:
     """Landmarks to write for photos."""
     weights: Path | None = None
     """An .onnx file of `facelift export`; without it, the weights that come with the package."""
-    finder: Literal["auto", "mediapipe", "haar"] = "auto"
-    """What finds the faces; auto takes MediaPipe if it is installed."""
+    finder: Literal["auto", "mediapipe"] = "auto"
+    """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
     """Face boxes in px, brows to chin, instead of a finder; the same for every input."""
     threads: int | None = None

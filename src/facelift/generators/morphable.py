@@ -105,7 +105,7 @@ class MorphableGenerator:
         points = project(face.landmarks, rotation, translation, intrinsics(size))
         visible, covered_marks = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
-        return View(encoded, rotation, translation, size, points, visible, covered_marks)
+        return View(encoded, rotation, translation, size, points, visible, covered_marks, covered)
 
     def _face(self, seed: int) -> _Face:
         if seed not in self._faces:

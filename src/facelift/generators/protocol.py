@@ -25,6 +25,8 @@ class View:
     """Whether a landmark faces the camera with nothing before it."""
     covered: Bool[np.ndarray, "98"] | None = None
     """Whether a landmark faces the camera, but with hair, glasses, a hand or the like before it."""
+    coverage: Float[np.ndarray, "s s"] | None = None
+    """Share of each pixel that the head covers, 0..1; None where not known."""
 
 
 @runtime_checkable

@@ -54,8 +54,8 @@ class FramesConfig:
     """Folder of the shards. A stopped run goes on where it was; new sources are added."""
     detector: str = "shipped"
     """shipped (the package's lifter), or the path of an exported 2D detector or lifter."""
-    finder: Literal["auto", "mediapipe", "haar"] = "auto"
-    """What finds the faces where a source has no boxes; auto takes MediaPipe if it is installed."""
+    finder: Literal["auto", "mediapipe"] = "auto"
+    """What finds the faces where a source has no boxes; auto is our own network."""
     sampling: Sampling = field(default_factory=Sampling)
     gates: GateConfig = field(default_factory=GateConfig)
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)

@@ -98,6 +98,27 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True)
+class FinderConfig:
+    """Train the face finder on composed scenes."""
+
+    loop: LoopConfig
+    data: Path | None = None
+    """Folder of the packed sets, w300_full and backgrounds among them; FACELIFT_DATA if not given."""
+    heads: Path | None = None
+    """Rendered heads, by `facelift heads`."""
+    sets: tuple[str, ...] = ("merl_train", "w300_train")
+    """Packed sets of face crops that are pasted into photos."""
+    start: Path | None = None
+    """Checkpoint of a finder that this one starts from."""
+    size: int = 256
+    """Side of a scene, px, a multiple of 32."""
+    dev: int = 400
+    """Faces of the first set held out for the evaluations during training."""
+    every: int = 8
+    """One photo of w300_full in so many, and twice the share of the photos without faces, is held out, by its name."""
+
+
+@dataclass(frozen=True)
 class LifterConfig:
     """Train the lifter: multi-view renders with lifted 3D labels, and real photos with 2D labels."""
 

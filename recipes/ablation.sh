@@ -6,7 +6,7 @@
 set -euo pipefail
 work=${1:?usage: recipes/ablation.sh WORK_FOLDER [options of facelift train lifter]}
 shift
-export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 labels=()
 [ -f "$work/labels.npz" ] && labels=(--labels "$work/labels.npz")
 frames=()

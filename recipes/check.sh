@@ -6,7 +6,7 @@
 set -euo pipefail
 work=${1:?usage: recipes/check.sh WORK_FOLDER}
 here=$(dirname "$0")
-export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THREADS=1
 generator=procedural
 [ -f "${FACELIFT_ASSETS:-}/head.npz" ] && generator=morphable
 photos=()

@@ -4,7 +4,7 @@
 # One CPU core: heads 7 min, training 15 min.
 set -euo pipefail
 work=${1:?usage: recipes/finder.sh WORK_FOLDER}
-export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THREADS=1
 mkdir -p "$work"
 
 # 1. Whole heads, cut out, from all sides up to profile.

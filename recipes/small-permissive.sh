@@ -9,7 +9,7 @@
 set -euo pipefail
 work=${1:?usage: recipes/small-permissive.sh WORK_FOLDER}
 heads=${HEADS:-2000}
-export OMP_WAIT_POLICY=PASSIVE
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 mkdir -p "$work/probes"
 
 # No stage below sees the folder of photos: of it, only the probes are copied.

@@ -4,7 +4,7 @@
 # Two CPU cores: labels 3 min, detector 45 min, lifting 12 min, views 5 min, lifter 85, 80 and 55 min.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
-export OMP_WAIT_POLICY=PASSIVE
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 mkdir -p "$work"
 
 # 1. Lower brow edges and pupils, which 68-point labels lack, by MediaPipe's mesh fitted to the human labels.

@@ -107,6 +107,10 @@ class MorphableGenerator:
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
         return View(encoded, rotation, translation, size, points, visible, covered_marks)
 
+    def face(self, seed: int) -> _Face:
+        """What another renderer needs of a seed; not kept here."""
+        return self._build(seed)
+
     def _face(self, seed: int) -> _Face:
         if seed not in self._faces:
             self._faces[seed] = self._build(seed)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from facelift.datasets.views import RenderedView
 from facelift.generators.morphable import MorphableGenerator
@@ -23,7 +23,7 @@ class DeviceRenderer:
 
     def draw(
         self,
-        seeds: Sequence[int],
+        seeds: Int[np.ndarray, "n"],
         landmarks: Float[np.ndarray, "n 98 3"],
         rngs: Sequence[np.random.Generator],
         size: int,
@@ -40,7 +40,7 @@ class DeviceRenderer:
 
     def images(
         self,
-        seeds: Sequence[int],
+        seeds: Int[np.ndarray, "n"],
         rotations: Float[np.ndarray, "n 3 3"],
         translations: Float[np.ndarray, "n 3"],
         scenes: Float[np.ndarray, "n s s 3"],

@@ -7,19 +7,22 @@ import torch
 from facelift.generators.morphable import MorphableGenerator
 from facelift.generators.on_device import DeviceRenderer
 from facelift.geometry import CameraSpace, intrinsics, look_at_rotation, project, sphere_translation
-from facelift.rendering.raster import rasterize_alpha
+from facelift.rendering import materials
+from facelift.rendering.raster import HALF, MOSTLY, TWO_SIDED, rasterize_alpha
 from facelift.rendering.torch_raster import Triangles, rasterize
 from facelift.rendering.torch_textures import Atlas
 
 CPU = torch.device("cpu")
+WORN = (0, 16, 201)
+"""Faces with dark glasses, with tinted ones, and with glasses, a mask and a hand."""
 
 
 def soup(rng, count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(pixels, faces, uv, alpha_of) of random triangles, some with alpha, some behind the camera."""
+    """(pixels, faces, uv, alpha_of) of random triangles, some with alpha or gaps, some behind the camera."""
     pixels = np.concatenate([rng.uniform(-8, 40, (60, 2)), rng.uniform(-0.2, 5, (60, 1))], axis=1).astype(np.float32)
     faces = rng.integers(0, 60, (count, 3)).astype(np.int32)
     uv = rng.uniform(-1, 2, (count, 3, 2)).astype(np.float32)
-    return pixels, faces, uv, rng.integers(-1, 2, count).astype(np.int32)
+    return pixels, faces, uv, rng.integers(-4, 2, count).astype(np.int32)
 
 
 def on_torch(parts, dtype) -> Triangles:
@@ -77,21 +80,32 @@ def test_textures_of_bytes_keep_half_a_step_and_repeat(rng):
 @pytest.fixture(scope="module", params=["procedural", "open"])
 def generator(request) -> MorphableGenerator:
     assets = request.getfixturevalue("assets_dir") if request.param == "open" else None
-    return MorphableGenerator(assets, occluding_hair=True)
+    return MorphableGenerator(assets, occluders=True)
 
 
-def test_pictures_are_the_generator_s(generator):
+def test_pictures_and_what_is_seen_are_the_generator_s(generator):
     """The same faces, cameras and scenes: equal within two levels of 255 but for single pixels on edges."""
-    seeds = np.array([3, 3, 4, 6])
-    rotations = look_at_rotation(np.array([0.0, 70.0, -40.0, 100.0]), np.array([0.0, 10.0, -20.0, 5.0]))
+    seeds = np.array([3, 3, 4, 6, *WORN])
+    azimuth = np.array([0.0, 70.0, -40.0, 100.0, *np.resize([0.0, 35.0, -50.0], len(WORN))])
+    rotations = look_at_rotation(azimuth, np.resize([0.0, 10.0, -20.0, 5.0], len(seeds)))
     translations = sphere_translation(rotations)
     scenes = np.stack([generator.backgrounds(int(seed), 64) for seed in seeds])
-    found = DeviceRenderer(generator, CPU).images(seeds, rotations, translations, scenes)
-    for image, seed, rotation, translation in zip(found, seeds, rotations, translations, strict=True):
-        expected = generator.render(int(seed), rotation[None], translation[None], 64)[0].image
-        difference = np.abs(image.astype(int) - expected).max(-1)
+    found = DeviceRenderer(generator, CPU).render(seeds, rotations, translations, scenes)
+    views, materials_there, codes, differing = [], set(), set(), 0
+    for view, seed, rotation, translation in zip(found, seeds, rotations, translations, strict=True):
+        expected = generator.render(int(seed), rotation[None], translation[None], 64)[0]
+        difference = np.abs(view.image.astype(int) - expected.image).max(-1)
         assert (difference > 2).mean() < 0.003 and difference.mean() < 0.4
-        assert np.ptp(expected.astype(int)) > 60
+        assert np.ptp(expected.image.astype(int)) > 60
+        np.testing.assert_array_equal(view.points, expected.points)
+        differing += (view.visible != expected.visible).sum() + (view.covered != expected.covered).sum()
+        face = generator._face(int(seed))
+        materials_there |= set(face.surface.material.tolist())
+        codes |= set(face.alpha_of.tolist())
+        views.append(expected)
+    assert {materials.HAND, materials.CLOTH, materials.FRAME, materials.LENS} < materials_there
+    assert {TWO_SIDED, MOSTLY, HALF} < codes
+    assert sum(view.covered.sum() for view in views) > 100 and differing <= 4
 
 
 def test_drawn_views_are_of_the_camera_space_and_repeat(generator):
@@ -105,6 +119,7 @@ def test_drawn_views_are_of_the_camera_space_and_repeat(generator):
     for view, other, points in zip(views, again, landmarks, strict=True):
         np.testing.assert_array_equal(view.image, other.image)
         np.testing.assert_array_equal(view.landmarks, points)
+        np.testing.assert_array_equal(view.visible, other.visible)
         placed = project(points.astype(float), view.rotation, view.translation, intrinsics(1.0))
         assert placed.min() > 0 and placed.max() < 1 and np.ptp(placed, axis=0).min() > space.smaller_side - 1e-3
     assert np.abs(views[0].image.astype(int) - views[1].image).mean() > 5

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -149,14 +149,19 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
     """
     from facelift.generators.stage import build_generator
 
+    settings = views_settings(views)
+    if settings.get("heads", 1) != HEADS:
+        found = settings.get("heads", 1)
+        raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
+    return build_generator(settings["generator"], assets, data, occluders=True)
+
+
+def views_settings(views: Path) -> dict[str, Any]:
+    """What a cache was rendered with. Raises FileNotFoundError for a folder that does not say."""
     path = views / "views.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected the settings of a cache by `facelift views`, found no file")
-    settings = json.loads(path.read_text())["settings"]
-    if settings.get("heads", 1) != HEADS:
-        found = settings.get("heads", 1)
-        raise ValueError(f"{path}: expected heads of version {HEADS}, found {found}: render the cache anew")
-    return build_generator(settings["generator"], assets, data, occluders=True)
+    return json.loads(path.read_text())["settings"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from jaxtyping import Float, Int
 
 from facelift.datasets.views import RenderedView
 from facelift.generators.morphable import MorphableGenerator
-from facelift.geometry import CameraSpace
-from facelift.rendering.torch_scene import FaceBank
+from facelift.generators.protocol import View
+from facelift.generators.sight import Marks
+from facelift.geometry import CameraSpace, intrinsics, project
+from facelift.rendering.torch_scene import FaceBank, Pictures
 
 
 class DeviceRenderer:
@@ -19,6 +21,7 @@ class DeviceRenderer:
     def __init__(self, generator: MorphableGenerator, device: torch.device):
         self.generator, self.space, self.bank = generator, CameraSpace(), FaceBank(device)
         self._numbers: dict[int, int] = {}
+        self._marks: list[Marks] = []
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def draw(
@@ -32,24 +35,38 @@ class DeviceRenderer:
         cameras = [self.space.sample(rng, points.astype(float)) for rng, points in zip(rngs, landmarks, strict=True)]
         scenes = [self.generator.backgrounds(int(rng.integers(2**31)), size) for rng in rngs]
         rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
-        images = self.images(seeds, rotations, translations, np.stack(scenes))
+        views = self.render(seeds, rotations, translations, np.stack(scenes))
         return [
-            RenderedView(image, points, rotation.astype(np.float32), translation.astype(np.float32))
-            for image, points, (rotation, translation) in zip(images, landmarks, cameras, strict=True)
+            RenderedView(
+                view.image,
+                points,
+                view.rotation.astype(np.float32),
+                view.translation.astype(np.float32),
+                view.visible,
+                view.covered,
+            )
+            for view, points in zip(views, landmarks, strict=True)
         ]
 
-    def images(
+    def render(
         self,
         seeds: Int[np.ndarray, "n"],
         rotations: Float[np.ndarray, "n 3 3"],
         translations: Float[np.ndarray, "n 3"],
         scenes: Float[np.ndarray, "n s s 3"],
-    ) -> np.ndarray:
-        """(n, s, s, 3) uint8 pictures of the faces before scenes in linear colour."""
+    ) -> list[View]:
+        """One view of each face, before its scene in linear colour."""
         with torch.cuda.stream(self._stream):  # beside the network's work, not behind it; nothing on a CPU
-            numbers = [self._number(int(seed)) for seed in seeds]
-            cameras = self._put(rotations), self._put(translations)
-            return self.bank.render(numbers, *cameras, scenes.shape[1], self._put(scenes)).cpu().numpy()
+            numbers, size = [self._number(int(seed)) for seed in seeds], scenes.shape[1]
+            marks = [self._marks[number] for number in numbers]
+            cameras = list(zip(rotations, translations, strict=True))
+            pictures = self.bank.render(numbers, self._put(rotations), self._put(translations), size, self._put(scenes))
+            images, fine = pictures.image.cpu().numpy(), pictures.depth.shape[-1]
+            around = [m.around(*camera, fine) for m, camera in zip(marks, cameras, strict=True)]
+            found = zip(*_fragments(pictures, np.array(around)), strict=True)
+        seen = [m.seen(*camera, fine, *near) for m, camera, near in zip(marks, cameras, found, strict=True)]
+        points = [project(m.points, *camera, intrinsics(size)) for m, camera in zip(marks, cameras, strict=True)]
+        return [View(i, *c, size, p, *s) for i, c, p, s in zip(images, cameras, points, seen, strict=True)]
 
     def _put(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(array, np.float32), device=self.bank.device)
@@ -58,4 +75,12 @@ class DeviceRenderer:
         if seed not in self._numbers:
             face = self.generator.face(seed)
             self._numbers[seed] = self.bank.add(face.surface, face.alpha_of, face.alphas, face.exposure)
+            self._marks.append(face.marks)
         return self._numbers[seed]
+
+
+def _fragments(pictures: Pictures, around: Int[np.ndarray, "n 2 98 3 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and material (n, 98, 3, 3) at rows and columns of each view, on the CPU."""
+    row, column = torch.as_tensor(around, device=pictures.depth.device).unbind(1)
+    place = (torch.arange(len(row), device=row.device)[:, None, None, None], row, column)
+    return pictures.depth[place].cpu().numpy(), pictures.material[place].cpu().numpy()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from facelift.rendering.raster import FAR
+from facelift.rendering.raster import FAR, HALF, MOSTLY, OPAQUE
 from facelift.rendering.torch_textures import Atlas
 
 _LOW = 0xFFFFFFFF
@@ -28,7 +28,7 @@ class Triangles:
     """Of the triangle in its mesh."""
     uv: Float[Tensor, "t 3 2"]
     alpha: Int[Tensor, "t"]
-    """Texture of its hashed alpha, which is seen from both sides; -1 where opaque."""
+    """Texture of its hashed alpha; below 0 as `alpha_of` in `raster.py`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def rasterize(
     key = torch.zeros(views * size * size, dtype=torch.int64, device=corners.device)
     for owner, column, row in boxes.fragments(chunk):
         first, second, near, inside = _weights(corners[owner], column, row)
+        inside &= ~_gap(triangles.alpha[owner], column, row)
         if alphas is not None:
             inside &= _opaque(triangles, alphas, owner, column, row, first, second, inside)
         owner, near = owner[inside], near[inside]
@@ -82,7 +83,7 @@ class _Boxes:
         x, y, depth = triangles.corners.unbind(-1)
         area = _area(x, y)
         seen = area < 0 if cull else area != 0  # y down: front faces have negative area
-        seen |= (triangles.alpha >= 0) & (area != 0)
+        seen |= (triangles.alpha != OPAQUE) & (area != 0)
         seen &= (depth > 0).all(-1)
         self.left, right = _range(x, size)
         self.top, bottom = _range(y, size)
@@ -130,8 +131,13 @@ def _weights(corners: Tensor, column: Tensor, row: Tensor) -> tuple[Tensor, Tens
     return first / depth[:, 0] / near, second / depth[:, 1] / near, near, inside
 
 
+def _gap(alpha: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """Whether a triangle that covers two or three of each four pixels leaves this one out."""
+    return ((alpha == HALF) & ((column + row) % 2 == 1)) | ((alpha == MOSTLY) & (column & row & 1 == 1))
+
+
 def _opaque(triangles: Triangles, alphas: Atlas, owner, column, row, first, second, inside) -> Tensor:
-    """Whether a fragment stays: all of opaque triangles, of the others a share that rises with their alpha."""
+    """Whether a fragment stays: all without a picture of alpha, of the others a share that rises with it."""
     stays = torch.ones_like(inside)
     tested = ((triangles.alpha[owner] >= 0) & inside).nonzero()[:, 0]
     owner, first, second = owner[tested], first[tested, None], second[tested, None]

@@ -25,7 +25,7 @@ class _Mesh:
     uv: Float[Tensor, "f 3 2"]
     material: Int[Tensor, "f"]
     alpha: Int[Tensor, "f"]
-    """Which of a face's alphas; -1 where opaque."""
+    """Which of a face's alphas; below 0 as `alpha_of` in `raster.py`."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,18 @@ class _Face:
     oiliness: float
     exposure: Float[Tensor, "3"]
     colours: tuple[int, ...]
-    """Textures of skin, eye and hair."""
+    """Textures of skin, eye, hair and what is worn."""
     alphas: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Views, and what their fragments show."""
+
+    image: UInt8[Tensor, "n s s 3"]
+    depth: Float[Tensor, "n f f"]
+    material: Int[Tensor, "n f f"]
+    """-1 where nothing is."""
 
 
 class FaceBank:
@@ -66,6 +76,7 @@ class FaceBank:
     ) -> int:
         """Copies a face to the device; returns its number."""
         towards, power = highlights(surface.light)
+        pictures = (surface.skin, surface.eye, surface.hair, surface.worn)
         put = lambda array: torch.as_tensor(np.asarray(array, np.float32), device=self.device)  # noqa: E731
         self._faces.append(
             _Face(
@@ -76,7 +87,7 @@ class FaceBank:
                 put(power),
                 float(surface.oiliness),
                 put(exposure),
-                tuple(self._colours.add(picture) for picture in (surface.skin, surface.eye, surface.hair)),
+                tuple(self._colours.add(picture) for picture in pictures),
                 tuple(self._alphas.add(alpha[..., None]) for alpha in alphas),
             )
         )
@@ -98,18 +109,20 @@ class FaceBank:
         translations: Float[Tensor, "n 3"],
         size: int,
         backgrounds: Float[Tensor, "n s s 3"],
-    ) -> UInt8[Tensor, "n s s 3"]:
+    ) -> Pictures:
         """One picture of each face named, by its camera, before its background (linear colour); on the device."""
         scene = _Scene([self._faces[number] for number in numbers])
         fine = size * SUPERSAMPLING
         triangles = scene.triangles(rotations, translations, fine)
         fragments = rasterize(triangles, len(numbers), fine, alphas=self._alphas)
+        material = torch.where(fragments.triangle < 0, -1, scene.material[fragments.triangle.clamp_min(0)])
         eye = -(rotations.mT @ translations[..., None])[..., 0]
-        colour, covered = scene.shade(fragments, triangles, eye, self._colours)
+        colour, covered = scene.shade(fragments, material, eye, self._colours)
         linear = colour * torch.stack([face.exposure for face in scene.faces])[:, None, None]
         toned = torch.where(linear > 0.6, 0.6 + 0.4 * (1 - torch.exp(-(linear - 0.6) / 0.4)), linear)
         image = toned + backgrounds * (1 - covered[..., None])
-        return (255 * image.clamp(0, 1) ** (1 / GAMMA) + 0.5).to(torch.uint8)
+        encoded = (255 * image.clamp(0, 1) ** (1 / GAMMA) + 0.5).to(torch.uint8)
+        return Pictures(encoded, fragments.depth, material)
 
 
 class _Scene:
@@ -125,8 +138,9 @@ class _Scene:
         self.vertex = torch.cat([face.mesh.faces + int(start) for face, start in zip(faces, starts, strict=True)])
         self.uv = torch.cat([face.mesh.uv for face in faces])
         self.material = torch.cat([face.mesh.material for face in faces])
-        alphas = torch.tensor([[-1, *face.alphas] for face in faces], device=device)
-        self.alpha = alphas[self.view, torch.cat([face.mesh.alpha for face in faces]) + 1]
+        alpha = torch.cat([face.mesh.alpha for face in faces])
+        alphas = torch.tensor([face.alphas for face in faces], device=device)
+        self.alpha = torch.where(alpha < 0, alpha, alphas[self.view, alpha.clamp_min(0)])
 
     def triangles(self, rotations: Tensor, translations: Tensor, size: int) -> Triangles:
         """All triangles in the pixels of their cameras, in the cameras' precision."""
@@ -139,25 +153,16 @@ class _Scene:
         return Triangles(torch.cat(parts)[self.vertex], self.view, self.number, self.uv, self.alpha)
 
     def shade(
-        self, fragments: FragmentBatch, triangles: Triangles, eye: Float[Tensor, "n 3"], atlas: Atlas
+        self, fragments: FragmentBatch, material: Int[Tensor, "n f f"], eye: Float[Tensor, "n 3"], atlas: Atlas
     ) -> tuple[Float[Tensor, "n s s 3"], Float[Tensor, "n s s"]]:
         """(linear colour times coverage, coverage): as `shading.shade` with `SUPERSAMPLING` fragments a side."""
-        triangle = _blocks(fragments.triangle)
-        weight = self._sample_weight(triangle)
+        weight = _sample_weight(_blocks(material))
         chosen = weight.reshape(-1).nonzero()[:, 0]
-        owner = triangle.reshape(-1)[chosen]
+        owner = _blocks(fragments.triangle).reshape(-1)[chosen]
         bary = _blocks(fragments.barycentric).reshape(-1, 2)[chosen].float()
         colours = eye.new_zeros((weight.numel(), 3), dtype=torch.float32)
         colours[chosen] = self._colour(owner, bary, eye.float(), atlas) * weight.reshape(-1)[chosen, None]
         return colours.view(*weight.shape, 3).sum(-2), weight.sum(-1)
-
-    def _sample_weight(self, triangle: Int[Tensor, "n s s k"]) -> Float[Tensor, "n s s k"]:
-        """Inside one material two fragments of a diagonal count, elsewhere all four."""
-        hit = triangle >= 0
-        material = torch.where(hit, self.material[triangle.clamp_min(0)], -1)
-        plain = (hit & (material == material[..., :1])).all(-1, keepdim=True)
-        diagonal = torch.tensor([0.5, 0.0, 0.0, 0.5], device=triangle.device)
-        return torch.where(plain, diagonal, 0.25) * hit
 
     def _colour(self, owner: Tensor, bary: Tensor, eye: Tensor, atlas: Atlas) -> Float[Tensor, "k 3"]:
         """Texture x colour of the material x diffuse light, and the shine of three lights."""
@@ -171,17 +176,18 @@ class _Scene:
 
     def _texture(self, view: Tensor, material: Tensor, uv: Tensor, atlas: Atlas) -> Tensor:
         """Colour of the texture, 1 where the material has none."""
-        skin, eye, hair = (material == m for m in (materials.SKIN, materials.EYE, materials.HAIR))
-        which = torch.where(eye, 1, torch.where(hair, 2, 0))
+        skin, worn = _skin(material), material >= materials.CLOTH
+        eye, hair = material == materials.EYE, material == materials.HAIR
+        which = eye + 2 * hair + 3 * worn
         numbers = torch.tensor([face.colours for face in self.faces], device=view.device)[view, which]
         uv = torch.where(eye[:, None], uv.clamp(0, 0.999), uv)
-        return torch.where((skin | eye | hair)[:, None], atlas.bilinear(numbers, uv, skin), 1.0)
+        return torch.where((skin | eye | hair | worn)[:, None], atlas.bilinear(numbers, uv, skin), 1.0)
 
     def _shine(self, view: Tensor, material: Tensor, normal: Tensor, sight: Tensor, seen: Tensor) -> Tensor:
         """Blinn-Phong highlights with Schlick's Fresnel term."""
         table = torch.as_tensor(materials.TABLE, device=view.device)[material]
         oil = torch.tensor([face.oiliness for face in self.faces], device=view.device)[view]
-        strength, exponent = torch.where(material == materials.SKIN, oil, 1.0) * table[:, 0], table[:, 1, None]
+        strength, exponent = torch.where(_skin(material), oil, 1.0) * table[:, 0], table[:, 1, None]
         towards, power = (torch.stack([getattr(face, name) for face in self.faces]) for name in ("towards", "power"))
         sight, normal = _unit(sight)[:, None], _unit(normal)[:, None]
         half = _unit(sight + towards[view])
@@ -191,6 +197,18 @@ class _Scene:
         lit = (facing > 0) & (exponent * (facing - 1) >= -7)  # else below 0.001
         glow = torch.where(lit, facing.clamp_min(1e-6) ** exponent, 0.0) * 6 * strength[:, None] * fresnel * seen
         return (glow[..., None] * power[view]).sum(1)
+
+
+def _skin(material: Tensor) -> Tensor:
+    return (material == materials.SKIN) | (material == materials.HAND)
+
+
+def _sample_weight(material: Int[Tensor, "n s s k"]) -> Float[Tensor, "n s s k"]:
+    """Inside one material two fragments of a diagonal count, elsewhere all four."""
+    hit = material >= 0
+    plain = (hit & (material == material[..., :1])).all(-1, keepdim=True)
+    diagonal = torch.tensor([0.5, 0.0, 0.0, 0.5], device=material.device)
+    return torch.where(plain, diagonal, 0.25) * hit
 
 
 def _blocks(values: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class LifterTask:
 
     def _views(self, rows: np.ndarray, rngs: list[np.random.Generator]) -> list[RenderedView]:
         """Views of the cache, or new ones of their heads; half of them in a mirror."""
-        if self.renderer:
+        if self.renderer and len(rows):
             heads = self.views.face[rows]
             views = self.renderer.draw(self.views.seeds[heads], self.views.landmarks[heads], rngs, self.size)
         else:

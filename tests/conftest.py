@@ -16,7 +16,7 @@ jaxtyping.install_import_hook("facelift", "beartype.beartype(conf=beartype.Beart
 try:
     import torch
 except ImportError:  # the install that only predicts
-    collect_ignore = ["losses", "models", "training"]
+    collect_ignore = ["losses", "models", "training", "rendering/test_torch_raster.py"]
 else:
     torch.set_num_threads(1)
 

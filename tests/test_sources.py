@@ -23,8 +23,8 @@ from facelift.sources import (
 from facelift.training.config import DetectorConfig, LifterConfig, LoopConfig
 from facelift.training.inputs import CHECKPOINTS, KNOWN, NOTES, training_sources
 
-NO_SOURCES = ("data",)
-"""Folders of what other options name."""
+NO_SOURCES = ("data", "assets")
+"""Folders of what other options name; `assets` are those of the generator that `views` names."""
 
 
 @pytest.fixture
@@ -59,6 +59,7 @@ def test_sources_pass_from_stage_to_stage(tmp_path, loop):
     write_note(detector.parent / "config.json", packed_source("merl_train"), PROCEDURAL_HEAD)
     started = training_sources(replace(config, detector=detector))
     assert started == [PROCEDURAL_HEAD, packed_source("merl_train")] and not started[1].free
+    assert training_sources(replace(config, teacher=detector.parent)) == started
     assert packed_source("w300_train") in training_sources(replace(config, sets=("w300_train",)))
     assert not packed_source("my_own_photos").free
 

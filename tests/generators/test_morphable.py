@@ -92,7 +92,7 @@ def test_seen_landmarks_lie_on_the_surface_that_the_picture_shows(generator, cam
     depth = rasterize(pixels.astype(np.float32), opaque, 512).depth
     seen = np.flatnonzero(view.visible[33:]) + 33
     column, row = np.floor(view.points[seen]).astype(int).T
-    own = to_camera(face.landmarks, rotation, translation)[seen, 2]
+    own = to_camera(face.marks.points, rotation, translation)[seen, 2]
     off = np.abs(depth[row, column] - own)
     assert np.median(off) < 0.002 and np.percentile(off, 95) < 0.012
 

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -20,6 +20,9 @@ from facelift.geometry import CameraSpace
 from facelift.sources import listed, noted_sources, scene_sources
 
 Labels3D = Literal["lifted", "exact"]
+
+if TYPE_CHECKING:
+    from facelift.generators.morphable import MorphableGenerator
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,28 @@ def build_views(config: ViewsConfig) -> Path:
         for _ in pool.map(_render_shard, *zip(*tasks, strict=True)) if tasks else ():
             pass
     return config.out
+
+
+def generator_of(views: Path, assets: Path | None, data: Path | None) -> "MorphableGenerator":
+    """The generator that a cache was rendered by.
+
+    Raises FileNotFoundError for a folder that does not say, ValueError where its seeds are other heads by now.
+    """
+    from facelift.generators.stage import build_generator
+
+    settings = views_settings(views)
+    if settings.get("heads", 1) != HEADS:
+        found = settings.get("heads", 1)
+        raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
+    return build_generator(settings["generator"], assets, data, occluders=True)
+
+
+def views_settings(views: Path) -> dict[str, Any]:
+    """What a cache was rendered with. Raises FileNotFoundError for a folder that does not say."""
+    path = views / "views.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the settings of a cache by `facelift views`, found no file")
+    return json.loads(path.read_text())["settings"]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from facelift.generators.appearance import GAMMA
 from facelift.generators.backgrounds import Backgrounds
 from facelift.generators.occluders import Occluders, draw
 from facelift.generators.protocol import View
+from facelift.generators.sight import Marks
 from facelift.geometry import intrinsics, project, to_camera
-from facelift.landmarks import WFLW98
 from facelift.morphable.head import Head, Topology, landmarks, vertex_normals
 from facelift.rendering import lighting, materials, raster
-from facelift.rendering.raster import Fragments, rasterize_alpha
+from facelift.rendering.raster import rasterize_alpha
 from facelift.rendering.shading import Surface, shade
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from facelift.morphable.procedural_head import PlainWardrobe
 
 _SUPERSAMPLING = 2
-_VISIBLE_TOLERANCE = 0.012
-"""Depth by which a visible landmark may lie behind the nearest surface, canonical units (4 mm)."""
-_LASH_LENGTH = 0.035
-"""The same behind lashes."""
-_LEAST_FACING = np.full(98, -0.05)
-_LEAST_FACING[WFLW98.regions["eyes"]] = _LEAST_FACING[88:96] = -1.1
-"""Least cosine of normal and view of a visible landmark. The edges of lids and inner lips are folds, whose normals
-point anywhere: depth alone decides."""
 _SKIN_LUMINANCE = 0.20
 """Median linear luminance of a well exposed face."""
 
@@ -44,12 +36,9 @@ class _Face:
     surface: Surface
     alpha_of: np.ndarray
     alphas: tuple[np.ndarray, np.ndarray]
-    landmarks: Float[np.ndarray, "98 3"]
-    landmark_normals: Float[np.ndarray, "98 3"]
+    marks: Marks
     exposure: Float[np.ndarray, "3"]
     """Factor of each colour channel."""
-    head_faces: int
-    """So many of the surface's first triangles are the head's own; the others are hair and occluders."""
 
 
 class MorphableGenerator:
@@ -77,7 +66,7 @@ class MorphableGenerator:
     def landmarks(self, seed: int) -> Float[np.ndarray, "98 3"]:
         """Exact canonical landmarks, without building what a picture needs."""
         if seed in self._faces:
-            return self._faces[seed].landmarks
+            return self._faces[seed].marks.points
         return landmarks(self.head, self.head.vertices(*self.head.sample(np.random.default_rng([seed, 0])))).astype(
             float
         )
@@ -102,10 +91,17 @@ class MorphableGenerator:
         fragments = rasterize_alpha(pixels, surface.faces, surface.uv, face.alpha_of, face.alphas, fine)
         colour, covered = shade(surface, fragments, -rotation.T @ translation, samples=_SUPERSAMPLING)
         image = _tone(colour * face.exposure) + scene * (1 - covered[..., None])
-        points = project(face.landmarks, rotation, translation, intrinsics(size))
-        visible, covered_marks = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
+        points = project(face.marks.points, rotation, translation, intrinsics(size))
+        around = face.marks.around(rotation, translation, fine)
+        triangle = fragments.triangle[around]
+        material = np.where(triangle < 0, -1, surface.material[triangle])
+        visible, hidden = face.marks.seen(rotation, translation, fine, fragments.depth[around], material)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
-        return View(encoded, rotation, translation, size, points, visible, covered_marks, covered)
+        return View(encoded, rotation, translation, size, points, visible, hidden, covered)
+
+    def face(self, seed: int) -> _Face:
+        """What another renderer needs of a seed; not kept here."""
+        return self._build(seed)
 
     def _face(self, seed: int) -> _Face:
         if seed not in self._faces:
@@ -159,7 +155,7 @@ class MorphableGenerator:
         )
         mark_normals = landmarks(self.head, normals[: len(head_vertices)])
         exposure = _exposure(surface) * np.float32(np.exp(rng.normal(0, 0.2)))
-        return _Face(surface, alpha_of, alphas, marks, mark_normals, exposure, len(topology.faces))
+        return _Face(surface, alpha_of, alphas, Marks(marks, mark_normals), exposure)
 
     def _worn(self, seed: int, vertices: Float[np.ndarray, "v 3"], marks: Float[np.ndarray, "98 3"]) -> Occluders:
         """What the face of a seed wears and holds, by random numbers of its own."""
@@ -243,29 +239,3 @@ def _exposure(surface: Surface) -> Float[np.ndarray, "3"]:
 def _tone(linear: np.ndarray) -> np.ndarray:
     """A shoulder above 0.6 instead of clipping."""
     return np.where(linear > 0.6, 0.6 + 0.4 * (1 - np.exp(-(linear - 0.6) / 0.4)), linear)
-
-
-def _visible(
-    face: _Face, rotation: np.ndarray, translation: np.ndarray, fragments: Fragments, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(visible, covered): facing the camera, inside the picture, and no more than a tolerance behind what is seen
-    there; facing the camera, but behind hair or a thing."""
-    camera = to_camera(face.landmarks, rotation, translation)
-    towards = -(face.landmark_normals @ rotation.T * camera).sum(-1)
-    column, row = np.floor(points).astype(int).T
-    size = len(fragments.depth)
-    inside = (column >= 1) & (row >= 1) & (column < size - 1) & (row < size - 1)
-    column, row = np.clip(column, 1, size - 2), np.clip(row, 1, size - 2)
-    step = np.arange(-1, 2)
-    around = (row[:, None, None] + step[:, None], column[:, None, None] + step)
-    depth, triangle = fragments.depth[around], fragments.triangle[around]
-    material = np.where(triangle < 0, -1, face.surface.material[triangle])
-    tolerance = np.where(material == materials.LASHES, _LASH_LENGTH, _VISIBLE_TOLERANCE)
-    tolerance[triangle >= face.head_faces] = 0  # cloth and hair lie closer than the tolerance
-    own = (triangle >= 0) & (camera[:, 2, None, None] < depth + tolerance)
-    own[96:] &= material[96:] == materials.EYE  # and so do lids
-    facing = towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)
-    seen = own.any((1, 2))
-    seen[96:] = own[96:, 1, 1] | (seen[96:] & (material[96:, 1, 1] == materials.LENS))  # through a tinted lens
-    covered = facing & inside & ~seen & (triangle[:, 1, 1] >= face.head_faces)
-    return facing & inside & seen, covered

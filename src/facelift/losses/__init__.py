@@ -1,5 +1,6 @@
 """Losses: one a file. All ignore what has no label, and none turns a NaN label into a NaN gradient."""
 
+from facelift.losses.distillation import distillation_terms, gaussian_divergence
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
     frame_mask,
@@ -17,7 +18,9 @@ from facelift.losses.visibility import visibility_bce
 __all__ = [
     "MultiViewTarget",
     "cholesky_from_raw",
+    "distillation_terms",
     "frame_mask",
+    "gaussian_divergence",
     "geodesic_loss",
     "laplacian_loss",
     "laplacian_nll",

@@ -3,7 +3,8 @@
 import numpy as np
 
 SKIN, GUMS, TEETH, EYE, LASHES, SOCKET, HAIR, HAND, CLOTH, FRAME, LENS = range(11)
-"""From CLOTH on: things that are worn, coloured by the picture of what a face wears."""
+"""From HAIR on: what lies over the head. From CLOTH on: things that are worn, coloured by the picture of what a face
+wears."""
 
 TABLE = np.array(
     [  # specular strength, shininess, two-sided, alpha-tested

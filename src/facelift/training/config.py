@@ -75,6 +75,16 @@ class LossWeights:
     """Angle to the rotation of a shape fitted to the frame's labels, radians (--fit-frames)."""
     frames_hidden: float = 20.0
     """Distance of unlabelled landmarks to those of that shape, crop widths (--fit-frames)."""
+    teacher_points: float = 1.0
+    """Laplacian likelihood of the student's points under the teacher's covariance (--teacher)."""
+    teacher_marks: float = 1.0
+    """The same of the marks (--teacher)."""
+    teacher_covariance: float = 0.3
+    """Divergence of the covariances of points and marks from the teacher's (--teacher)."""
+    teacher_rotation: float = 3.0
+    """Angle to the teacher's rotation, radians (--teacher)."""
+    teacher_landmarks: float = 20.0
+    """Distance of the canonical 3D landmarks to the teacher's (--teacher)."""
     visibility: float = 0.3
     """Cross-entropy of the visibility, which the paper does not predict."""
 
@@ -87,7 +97,7 @@ class DetectorConfig:
     data: Path | None = None
     """Folder of the packed sets; FACELIFT_DATA if not given."""
     encoder: str = "mobile"
-    """mobile, resnet50, resnet152, vit_b16."""
+    """small (mobile, 128 px), base (vit_b16, 224 px), resnet50, resnet152."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
     """Packed sets to learn from."""
     labels: Path | None = None
@@ -132,10 +142,14 @@ class LifterConfig:
     without); at least one where no photo is measured."""
     labels_3d: Literal["lifted", "exact"] = "lifted"
     """What the 3D labels of the renders are: lifted from 2D detections, or the generator's own landmarks."""
+    render: bool = False
+    """Render new views of the cache's heads while training, on its device (docs/training.md)."""
+    assets: Path | None = None
+    """Folder of the textured head for --render; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Folder of the packed sets; FACELIFT_DATA if not given."""
     encoder: str = "mobile"
-    """mobile, resnet50, resnet152, vit_b16."""
+    """small (mobile, 128 px), base (vit_b16, 224 px), resnet50, resnet152."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
     """Packed sets of real photos; none: `--sets` with nothing behind it, all of a batch is rendered then."""
     dev_set: str | None = None
@@ -147,6 +161,8 @@ class LifterConfig:
     """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
     start: Path | None = None
     """Checkpoint of a lifter that this one starts from, or the .onnx file of one."""
+    teacher: Path | None = None
+    """Run folder or checkpoint of a lifter, of any encoder, whose answers this one learns from as well."""
     fit_frames: bool = False
     """Fit the lifted shapes to the labels of each real photo, and learn its pose and its hidden landmarks from that.
     Paper: real frames teach by their 2D landmarks alone, which leaves their pose to what renders taught."""
@@ -155,7 +171,7 @@ class LifterConfig:
     beta: float = 0.0
     """Exponent by which uncertain points get back what the likelihood takes from their gradient, 0..1; paper: 0."""
     farl: Path | None = None
-    """FaRL's checkpoint for the encoder vit_b16."""
+    """FaRL's checkpoint for the encoder base."""
     resnet: Path | None = None
     """torchvision's checkpoint for the encoders resnet50 and resnet152."""
     real_share: float = 0.5

@@ -1,6 +1,17 @@
 """The sources of a training, from its settings; importable without torch."""
 
-from facelift.sources import FARL, LAPA, MEDIAPIPE, TORCHVISION, WFLW, Source, noted_sources, packed_source
+from facelift.datasets.views import views_settings
+from facelift.sources import (
+    FARL,
+    LAPA,
+    MEDIAPIPE,
+    TORCHVISION,
+    WFLW,
+    Source,
+    noted_sources,
+    packed_source,
+    scene_sources,
+)
 from facelift.training.config import DetectorConfig, LifterConfig
 
 KNOWN = {
@@ -14,8 +25,8 @@ KNOWN = {
 """What stands behind an option, whatever the file."""
 NOTES = {"views": "views.json", "frames": "frames.json"}
 """Options that name a folder or several, and the file there in which the stage that wrote it lists its sources."""
-CHECKPOINTS = ("detector", "start")
-"""Options that name a checkpoint, beside which its config.json lists them."""
+CHECKPOINTS = ("detector", "start", "teacher")
+"""Options that name a checkpoint, beside which its config.json lists them, or its run folder."""
 
 
 def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
@@ -30,7 +41,10 @@ def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
         folders = given.get(name, ())
         for folder in folders if isinstance(folders, tuple) else (folders,):
             found += noted_sources(folder / note)
+    if isinstance(config, LifterConfig) and config.render:
+        found += scene_sources(views_settings(config.views)["generator"], config.data)
     for name in CHECKPOINTS:
         if name in given:
-            found += noted_sources(given[name].parent / "config.json")
+            path = given[name]
+            found += noted_sources((path if path.is_dir() else path.parent) / "config.json")
     return list(dict.fromkeys(found))

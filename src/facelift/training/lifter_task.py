@@ -16,9 +16,10 @@ from facelift.datasets.packed import data_root
 from facelift.datasets.pseudo_frames import PseudoFrames
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
-from facelift.datasets.views import RenderedView, ViewCache
+from facelift.datasets.views import RenderedView, ViewCache, generator_of
 from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight
+from facelift.losses.distillation import distillation_terms
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
     facing_camera,
@@ -36,11 +37,13 @@ from facelift.training.config import LifterConfig
 from facelift.training.detector_task import collate
 from facelift.training.dev_metrics import head_errors, visible_nme
 from facelift.training.inputs import training_sources
-from facelift.training.loop import Batch, train
+from facelift.training.loop import Batch, train, training_device
 from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import draw_points, sheet
+from facelift.training.teacher import Teacher
 
 if TYPE_CHECKING:
+    from facelift.generators.on_device import DeviceRenderer
     from facelift.models.resnet import ResNetEncoder
     from facelift.models.vit import VisionTransformer
 
@@ -67,6 +70,7 @@ class LifterTask:
         if self.views.size != self.size:
             expected, found = (f"{side} px" for side in (self.size, self.views.size))
             raise ValueError(f"{config.views}: expected views of {expected} for {config.encoder}, found {found}")
+        self.renderer = _renderer(config) if config.render else None
         self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.detector:
             self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
@@ -82,11 +86,13 @@ class LifterTask:
             start_from_exported(self.model, config.start, torch.cat(images), fresh=("marks.",))
         elif config.start:
             fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
+        bf16 = config.loop.precision == "bf16-mixed"
+        self.teacher = Teacher(config.teacher, bf16=bf16) if config.teacher else None
         if config.farl:
             from facelift.checkpoints.farl import load_farl
 
-            if config.encoder != "vit_b16":
-                raise ValueError(f"--farl: expected --encoder vit_b16, found {config.encoder}")
+            if config.encoder not in ("base", "vit_b16"):
+                raise ValueError(f"--farl: expected --encoder base, found {config.encoder}")
             load_farl(cast("VisionTransformer", self.model.encoder), config.farl)
         if config.resnet:
             from facelift.checkpoints.torchvision import load_torchvision
@@ -107,7 +113,7 @@ class LifterTask:
         if self.frames:
             videos = indices(step, batch=real - labelled, count=len(self.frames.sequences[: loop.overfit]), **place)
             frames += [self._frame(self.frames, int(v), rng) for v, rng in zip(videos, rngs[labelled:], strict=False)]
-        views = [self._view(int(self.rendered[i]), rng) for i, rng in zip(chosen_views, rngs[real:], strict=True)]
+        views = self._views(self.rendered[chosen_views], rngs[real:])
         drawn = [self._view_sample(view, rng) for view, rng in zip(views, rngs[real:], strict=True)]
         return {
             **collate(frames + drawn),
@@ -137,9 +143,16 @@ class LifterTask:
             return frames.crop(frames.sequences[video][0], self.size)
         return frames.augmented(int(rng.choice(frames.sequences[video])), self.size, rng, self.config.augmentation)
 
-    def _view(self, index: int, rng: np.random.Generator) -> RenderedView:
-        view = self.views[index]
-        return mirrored(view) if not self.config.loop.overfit and rng.random() < 0.5 else view
+    def _views(self, rows: np.ndarray, rngs: list[np.random.Generator]) -> list[RenderedView]:
+        """Views of the cache, or new ones of their heads; half of them in a mirror."""
+        if self.renderer and len(rows):
+            heads = self.views.face[rows]
+            views = self.renderer.draw(self.views.seeds[heads], self.views.landmarks[heads], rngs, self.size)
+        else:
+            views = [self.views[int(row)] for row in rows]
+        if self.config.loop.overfit:
+            return views
+        return [mirrored(view) if rng.random() < 0.5 else view for view, rng in zip(views, rngs, strict=True)]
 
     def _view_sample(self, view: RenderedView, rng: np.random.Generator) -> CropSample:
         """The view as a crop sample: picture distorted, points projected, hidden by the template's normals, by what
@@ -183,6 +196,8 @@ class LifterTask:
             known = torch.isfinite(batch["landmarks"]).all(-1).float()
             truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
             terms |= multi_view_terms(views, truth, points_loss=kind, beta=beta)
+        if self.teacher:
+            terms |= distillation_terms(predicted, self.teacher(batch["image"].float() / 255))
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 
@@ -296,6 +311,15 @@ def template(landmarks: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "98 3"
     mean = np.where(known, landmarks, 0).sum(0) / np.maximum(known.sum(0), 1)
     mean[96], mean[97] = mean[60:68].mean(0), mean[68:76].mean(0)
     return (mean + mean[WFLW98.mirror] @ MIRROR) / 2
+
+
+def _renderer(config: LifterConfig) -> "DeviceRenderer":
+    """Raises ValueError where other processes would have to render."""
+    from facelift.generators.on_device import DeviceRenderer
+
+    if config.loop.workers or config.loop.overfit:
+        raise ValueError("--render: expected no --loop.workers and no --loop.overfit: it draws in the training itself")
+    return DeviceRenderer(generator_of(config.views, config.assets, config.data), training_device(config.loop))
 
 
 def train_lifter(config: LifterConfig) -> Path:

@@ -11,27 +11,38 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int8, UInt8
 
 from facelift.archives import read_npz
 from facelift.atomic import claim_folder, written_whole
+from facelift.datasets.sample import UNKNOWN
 from facelift.geometry import CameraSpace
+
+Labels3D = Literal["lifted", "exact"]
 
 
 @dataclass(frozen=True)
 class ViewsConfig:
     """Render random views from camera space C of lifted faces, for training."""
 
-    lift: Path
-    """Folder of lifted pseudo-labels, by `facelift lift`."""
     out: Path
     """Folder of the cache."""
+    lift: Path | None = None
+    """Folder of lifted pseudo-labels, by `facelift lift`."""
+    faces: int | None = None
+    """Instead of --lift: so many faces with exact landmarks alone."""
+    first_seed: int = 0
+    """With --faces: seed of the first one; the others follow."""
+    shard_faces: int = 64
+    """With --faces: faces of a shard."""
     generator: Literal["morphable", "procedural"] = "morphable"
     """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Photos without faces and light probes for the scene; FACELIFT_DATA if not given."""
+    photos: bool = True
+    """Photos behind the heads; --no-photos for procedural scenes alone."""
     views: int = 24
     """Views of each face."""
     size: int = 128
@@ -41,6 +52,15 @@ class ViewsConfig:
     workers: int = 1
     """Processes."""
 
+    def __post_init__(self) -> None:
+        if (self.lift is None) == (self.faces is None):
+            raise ValueError(
+                f"views: expected either --lift or --faces, found {'neither' if self.lift is None else 'both'}"
+            )
+        for name in ("faces", "shard_faces", "views"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, found {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class RenderedView:
@@ -48,31 +68,52 @@ class RenderedView:
 
     image: UInt8[np.ndarray, "s s 3"]
     landmarks: Float[np.ndarray, "98 3"]
-    """Lifted pseudo-labels, canonical; NaN where none (pupils, failed points)."""
+    """Canonical; lifted ones are NaN where there is none (pupils, failed points)."""
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, "3"]
+    state: Int8[np.ndarray, "98"] | None = None
+    """Visibility states of the landmarks, from the picture's own depth; None in a cache without them."""
 
 
 class ViewCache:
-    """All shards of a cache folder, pictures kept as JPEG in memory."""
+    """All shards of a cache folder, pictures kept as JPEG in memory.
 
-    def __init__(self, root: Path):
+    `labels`: which landmarks `landmarks` and the views hold, the lifted ones or the generator's. Raises ValueError for
+    a cache without them: one rendered without lifting, or before the exact ones were kept.
+    """
+
+    def __init__(self, root: Path, *, labels: Labels3D = "lifted"):
         shards = sorted(Path(root).glob("views-*.npz"))
         if not shards:
             raise FileNotFoundError(f"{root}: expected shards views-*.npz written by `facelift views`, found none")
         keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop")
         parts = [read_npz(shard, "a shard of `facelift views`", keys) for shard in shards]
-        self.rotation, self.translation, self.landmarks, self.face = (
-            np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "landmarks", "face")
+        self.rotation, self.translation, self.face = (
+            np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "face")
         )
+        lifted = np.concatenate([part["landmarks"] for part in parts])
+        nowhere = np.full((0, 98, 3), np.nan, np.float32)
+        exact = np.concatenate([nowhere, *(part["exact"] for part in parts if "exact" in part)])
+        self.exact = exact if len(exact) == len(lifted) and np.isfinite(exact).any() else None
+        """Exact canonical landmarks (n, 98, 3), NaN where unknown; None in a cache without them."""
         self.seeds = np.concatenate([part["seed"] for part in parts])
         if not len(self.face):
             raise ValueError(f"{root}: expected rendered views, found shards without any: no face was accepted")
         self._jpeg = [part["jpeg"][a:b] for part in parts for a, b in zip(part["start"], part["stop"], strict=True)]
         shift = np.cumsum([0] + [len(part["seed"]) for part in parts[:-1]])
+        self.landmarks = self._landmarks(root, lifted, labels)
+        states = [part["state"] for part in parts if "state" in part]
+        self._state = np.concatenate(states) if len(states) == len(parts) else None
         self.size = len(self[0].image)
         """Side of the pictures, px."""
         self.face += np.repeat(shift, [len(part["face"]) for part in parts])
+
+    def _landmarks(self, root: Path, lifted: np.ndarray, labels: Labels3D) -> np.ndarray:
+        if labels == "exact" and self.exact is None:
+            raise ValueError(f"{root}: expected exact landmarks, found a cache without; render it anew: facelift views")
+        if labels == "lifted" and not np.isfinite(lifted).any():
+            raise ValueError(f"{root}: expected lifted landmarks, found exact ones alone (--labels-3d exact)")
+        return self.exact if labels == "exact" and self.exact is not None else lifted
 
     def __len__(self) -> int:
         return len(self._jpeg)
@@ -80,78 +121,104 @@ class ViewCache:
     def __getitem__(self, index: int) -> RenderedView:
         image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
         assert image is not None  # written by build_views
-        return RenderedView(image, self.landmarks[self.face[index]], self.rotation[index], self.translation[index])
+        landmarks, state = self.landmarks[self.face[index]], None if self._state is None else self._state[index]
+        return RenderedView(image, landmarks, self.rotation[index], self.translation[index], state)
 
 
 def build_views(config: ViewsConfig) -> Path:
     """Renders what is missing of the cache, a shard for each shard of pseudo-labels; returns the folder."""
-    shards = sorted(config.lift.glob("lift-*.npz"))
-    if not shards:
-        raise FileNotFoundError(f"{config.lift}: expected shards lift-*.npz written by `facelift lift`, found none")
+    shards = _shards(config)
     _claim(config)
-    tasks = [(config, shard) for shard in shards if not _complete(_target(config, shard), shard)]
+    tasks = [(config, shard) for shard in shards if not _complete(shard)]
     with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
         for _ in pool.map(_render_shard, *zip(*tasks, strict=True)) if tasks else ():
             pass
     return config.out
 
 
-def _target(config: ViewsConfig, shard: Path) -> Path:
-    return config.out / shard.name.replace("lift-", "views-")
+@dataclass(frozen=True)
+class _Shard:
+    """Faces of one file of the cache; without lifted landmarks they are NaN."""
+
+    target: Path
+    seeds: np.ndarray
+    lifted: np.ndarray
 
 
-def _accepted(shard: Path) -> tuple[np.ndarray, np.ndarray]:
+def _shards(config: ViewsConfig) -> list[_Shard]:
+    if config.faces is not None:
+        seeds = np.arange(config.first_seed, config.first_seed + config.faces)
+        parts = [seeds[first : first + config.shard_faces] for first in range(0, config.faces, config.shard_faces)]
+        return [
+            _Shard(config.out / f"views-{index:05d}.npz", part, np.full((len(part), 98, 3), np.nan))
+            for index, part in enumerate(parts)
+        ]
+    assert config.lift is not None  # checked by the config
+    files = sorted(config.lift.glob("lift-*.npz"))
+    if not files:
+        raise FileNotFoundError(f"{config.lift}: expected shards lift-*.npz written by `facelift lift`, found none")
+    return [_Shard(config.out / file.name.replace("lift-", "views-"), *_accepted(file)) for file in files]
+
+
+def _accepted(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Seeds and landmarks of the accepted faces of a shard of pseudo-labels."""
-    lifted = read_npz(shard, "a shard of `facelift lift`", ("seed", "points", "accepted"))
+    lifted = read_npz(file, "a shard of `facelift lift`", ("seed", "points", "accepted"))
     return lifted["seed"][lifted["accepted"]], lifted["points"][lifted["accepted"]]
 
 
-def _complete(target: Path, shard: Path) -> bool:
+def _complete(shard: _Shard) -> bool:
     """Whether the views of these very pseudo-labels are there; a shard lifted anew, or grown, is rendered anew."""
-    if not target.exists():
+    if not shard.target.exists():
         return False
-    seeds, landmarks = _accepted(shard)
-    there = read_npz(target, "a shard of `facelift views`", ("seed", "landmarks"))
-    return np.array_equal(there["seed"], seeds) and np.array_equal(there["landmarks"], landmarks, equal_nan=True)
+    there = read_npz(shard.target, "a shard of `facelift views`", ("seed", "landmarks"))
+    return np.array_equal(there["seed"], shard.seeds) and np.array_equal(
+        there["landmarks"], shard.lifted.astype(np.float32), equal_nan=True
+    )
 
 
 def _claim(config: ViewsConfig) -> None:
     """Takes the folder for these settings. Raises ValueError where it holds others, or the faces are not the
     generator's."""
-    lift = config.lift / "lift.json"
-    if lift.exists():
+    lift = config.lift / "lift.json" if config.lift else None
+    if lift and lift.exists():
         made_by = json.loads(lift.read_text())["settings"]["generator"]
         if made_by != config.generator:
             raise ValueError(f"{lift}: expected faces of the generator {config.generator!r}, found {made_by!r}")
     settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
-    backgrounds = bool(config.data or os.environ.get("FACELIFT_DATA"))
+    if config.faces is not None:
+        settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
+    backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
     claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds}, {})
 
 
-def _render_shard(config: ViewsConfig, shard: Path) -> None:
+def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
-    seeds, landmarks = _accepted(shard)
-    rows = list(_render_faces(generator, config, seeds, landmarks))
+    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True, photos=config.photos)
+    known = [generator.landmarks(int(seed)) for seed in shard.seeds]
+    exact = np.stack([np.zeros((98, 3)), *(np.full((98, 3), np.nan) if e is None else e for e in known)])[1:]
+    posed = exact if config.lift is None else shard.lifted
+    rows = list(_render_faces(generator, config, shard.seeds, posed))
     jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]
     stop = np.cumsum([len(data) for data in jpeg])
-    with written_whole(_target(config, shard)) as partial:
+    with written_whole(shard.target) as partial:
         np.savez(
             partial,
-            seed=seeds,
-            landmarks=landmarks.astype(np.float32),
+            seed=shard.seeds,
+            landmarks=shard.lifted.astype(np.float32),
+            exact=exact.astype(np.float32),
             face=np.array([row[3] for row in rows], np.int64),
             rotation=np.array([row[1] for row in rows], np.float32).reshape(-1, 3, 3),
             translation=np.array([row[2] for row in rows], np.float32).reshape(-1, 3),
             jpeg=np.concatenate([np.zeros(0, np.uint8), *(data.ravel() for data in jpeg)]),
             start=np.array([0, *stop[:-1]], np.int64)[: len(stop)],
             stop=stop.astype(np.int64),
+            state=np.array([row[4] for row in rows], np.int8).reshape(-1, 98),
         )
 
 
 def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:
-    """(image, R, t, index of the face) of every view."""
+    """(image, R, t, index of the face, states) of every view."""
     space = CameraSpace()
     for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
         rng = np.random.default_rng([int(seed), 7])
@@ -162,4 +229,5 @@ def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[
             view = generator.render(
                 int(seed), rotation[None], translation[None], config.size, background=int(background)
             )[0]
-            yield view.image, rotation, translation, index
+            state = np.full(98, UNKNOWN, np.int8) if view.state is None else view.state
+            yield view.image, rotation, translation, index, state

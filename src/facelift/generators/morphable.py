@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from facelift.generators.appearance import GAMMA
 from facelift.generators.backgrounds import Backgrounds
 from facelift.generators.protocol import View
@@ -53,16 +54,25 @@ class MorphableGenerator:
     """Generator over the open head, or over the procedural head without assets.
 
     `data`: a folder with backgrounds.tar and hdri_128.npz, used where they exist. `occluding_hair`: styles that hide
-    brows and eyes; for training views, not for lifting. Keeps the last few faces.
+    brows and eyes; for training views, not for lifting. Without `photos` the backgrounds are procedural. Keeps the last
+    few faces.
     """
 
     def __init__(
-        self, assets: Path | None = None, *, data: Path | None = None, occluding_hair: bool = False, keep: int = 4
+        self,
+        assets: Path | None = None,
+        *,
+        data: Path | None = None,
+        occluding_hair: bool = False,
+        photos: bool = True,
+        keep: int = 4,
     ):
-        self._source = partial(MorphableGenerator, assets, data=data, occluding_hair=occluding_hair, keep=keep)
+        self._source = partial(
+            MorphableGenerator, assets, data=data, occluding_hair=occluding_hair, photos=photos, keep=keep
+        )
         self.name = "open-head" if assets else "procedural-head"
         self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
-        self.backgrounds = Backgrounds(data)
+        self.backgrounds = Backgrounds(data if photos else None)
         self._probes = _probes(data)
         self._smooth = lighting.Smoothing(self.head.topology.faces)
         self._occluding_hair, self._keep = occluding_hair, keep
@@ -103,7 +113,8 @@ class MorphableGenerator:
         points = project(face.landmarks, rotation, translation, intrinsics(size))
         visible = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
-        return View(encoded, rotation, translation, size, points, visible)
+        state = _states(face, visible, fragments, points * _SUPERSAMPLING)
+        return View(encoded, rotation, translation, size, points, visible, state=state)
 
     def _face(self, seed: int) -> _Face:
         if seed not in self._faces:
@@ -229,3 +240,12 @@ def _visible(
     seen = (~empty & (camera[:, 2, None, None] < depth + tolerance)).any((1, 2))
     seen[96:] &= face.surface.material[triangle[96:, 1, 1]] == materials.EYE  # lids lie closer than the tolerance
     return (towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)) & inside & seen
+
+
+def _states(face: _Face, visible: np.ndarray, fragments: Fragments, points: np.ndarray) -> np.ndarray:
+    """Visibility states: of the hidden landmarks, those with hair before them are hidden by something else."""
+    size = len(fragments.depth)
+    column, row = np.clip(np.floor(points).astype(int), 0, size - 1).T
+    triangle = fragments.triangle[row, column]
+    hair = (triangle >= 0) & (face.surface.material[triangle] == materials.HAIR)
+    return np.where(visible, VISIBLE, np.where(hair, OCCLUDED, SELF_OCCLUDED)).astype(np.int8)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int8, UInt8
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class View:
     """Exact projections of the WFLW-98 landmarks, px; None where truth is not known."""
     visible: Bool[np.ndarray, "98"] | None
     """Whether a landmark faces the camera with nothing before it."""
+    state: Int8[np.ndarray, "98"] | None = None
+    """Visibility states of the landmarks; hair hides as something else than the head does."""
 
 
 @runtime_checkable

@@ -43,9 +43,16 @@ class RenderConfig:
 
 
 def build_generator(
-    kind: str, assets: Path | None = None, data: Path | None = None, *, occluding_hair: bool = False
+    kind: str,
+    assets: Path | None = None,
+    data: Path | None = None,
+    *,
+    occluding_hair: bool = False,
+    photos: bool = True,
 ) -> "MorphableGenerator":
     """The generator of a command's options, with folders from FACELIFT_ASSETS and FACELIFT_DATA where not given.
+
+    Without `photos` the scenes behind the heads are procedural; light probes of the data folder are used all the same.
 
     Raises ValueError for the textured head without a folder of assets.
     """
@@ -53,11 +60,11 @@ def build_generator(
 
     data = data or _variable("FACELIFT_DATA")
     if kind == "procedural":
-        return MorphableGenerator(None, data=data)
+        return MorphableGenerator(None, data=data, photos=photos)
     assets = assets or _variable("FACELIFT_ASSETS")
     if assets is None:
         raise ValueError("no folder of assets: expected --assets or the variable FACELIFT_ASSETS, found neither")
-    return MorphableGenerator(assets, data=data, occluding_hair=occluding_hair)
+    return MorphableGenerator(assets, data=data, occluding_hair=occluding_hair, photos=photos)
 
 
 def _variable(name: str) -> Path | None:

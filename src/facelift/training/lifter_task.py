@@ -29,7 +29,6 @@ from facelift.losses.facelift_loss import (
 from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifter, LifterOutput
 from facelift.training.config import LifterConfig
-from facelift.training.detector_task import collate
 from facelift.training.dev_metrics import visible_nme
 from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng
@@ -166,6 +165,15 @@ def frame_weight(
     because a labelled state is surer than a predicted normal.
     """
     return (torch.isfinite(points).all(-1) & (frame_mask(rotation, normals) | (state != UNKNOWN))).float()
+
+
+def collate(samples: list[CropSample]) -> Batch:
+    """uint8 images (b, 3, s, s) with channels last in memory, points (b, 98, 2) with NaN, states (b, 98)."""
+    return {
+        "image": torch.as_tensor(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2),
+        "points": torch.as_tensor(np.stack([sample.points for sample in samples]), dtype=torch.float32),
+        "state": torch.as_tensor(np.stack([sample.state for sample in samples])),
+    }
 
 
 def _stack(samples: list[Any], name: str) -> Tensor:

@@ -298,15 +298,15 @@ def test_training_on_all_kinds_of_sets_learns_and_reports(root, tmp_path, capsys
     """Overfitted on a few samples of every set the loss of each definition falls; the table names all of them."""
     folders = ["--mesh", "mesh.npz", "--wflw", "WFLW", "--lapa", "LaPa", "--views", "views"]
     folders = [str(root / part) if not part.startswith("--") else part for part in folders]
-    run = ["--loop.run", str(tmp_path / "run"), "--loop.steps", "40", "--loop.evaluate-every", "20"]
+    run = ["--loop.run", str(tmp_path / "run"), "--loop.steps", "24", "--loop.evaluate-every", "8"]
     run += ["--loop.overfit", "8", "--loop.batch", "8", "--loop.warmup", "2", "--loop.threads", "1"]
     run += ["--loop.ema", "0.9"]
     given = ["--data", str(root), "--sets", "with_states", "without", "--dev", "1", "--labels-3d", "exact"]
     assert main(["train", "detector", *run, *given, *folders, "--views-definition", "head98"]) == 0
-    first, last = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
+    first, _, last = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
     for name in ("wflw98", "merl68", "ibug68", "wflw98_outline", "lapa106", "mediapipe478", "head98"):
         assert float(last[f"train_{name}"]) < float(first[f"train_{name}"]) - 0.1, name
-    assert float(last["train_merl68_state"]) < float(first["train_merl68_state"])
+    assert float(last["train_merl68_state"]) < 0.5  # log 3 at the start
     table = (tmp_path / "run" / "definitions.md").read_text()
     for row in ("| with_states | merl68 |", "| without | ibug68 |", "| lapa_train | lapa106 |", "| views | head98 |"):
         assert row in table
@@ -314,19 +314,11 @@ def test_training_on_all_kinds_of_sets_learns_and_reports(root, tmp_path, capsys
 
 
 def test_views_alone_teach_a_detector_without_any_photo(root, tmp_path):
-    run = [
-        "--loop.run",
-        str(tmp_path / "run"),
-        "--loop.steps",
-        "40",
-        "--loop.batch",
-        "8",
-        "--loop.evaluate-every",
-        "20",
-    ]
+    run = ["--loop.run", str(tmp_path / "run"), "--loop.steps", "24", "--loop.evaluate-every", "8"]
+    run += ["--loop.batch", "8"]
     run += ["--loop.warmup", "2", "--loop.threads", "1", "--loop.overfit", "4", "--loop.ema", "0.9"]
     assert main(["train", "detector", *run, "--sets", "--views", str(root / "views"), "--labels-3d", "exact"]) == 0
-    first, last = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
+    first, _, last = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
     assert float(last["train_loss"]) < float(first["train_loss"]) - 0.2
     assert 0 < float(last["views.wflw98.nme"]) < 100
     out = tmp_path / "detector.onnx"

@@ -1,19 +1,23 @@
 """Generated views: the same picture for the same seed, and truth that fits the picture."""
 
+import io
 import json
 import pickle
+import tarfile
 
 import cv2
 import numpy as np
 import pytest
 
 from facelift.cli import main
-from facelift.generators.morphable import MorphableGenerator
+from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
+from facelift.generators.morphable import MorphableGenerator, landmark_states
 from facelift.generators.protocol import Generator
 from facelift.generators.sheet import contact_sheet
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation, to_camera
 from facelift.landmarks import WFLW98
-from facelift.rendering.raster import rasterize
+from facelift.rendering import materials
+from facelift.rendering.raster import Fragments, rasterize
 
 AZIMUTHS = np.array([0.0, 90.0, -90.0])
 
@@ -140,3 +144,32 @@ def test_contact_sheet_and_command(tmp_path, procedural, cameras):
 def test_assets_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"head\.npz: expected the open head"):
         MorphableGenerator(tmp_path)
+
+
+def test_states_tell_hair_before_a_landmark_from_the_head_itself():
+    triangle = np.full((4, 4), -1)
+    triangle[1, 1], triangle[1, 2], triangle[2, 1] = 0, 1, 1
+    fragments = Fragments(triangle, np.zeros((4, 4, 2)), np.ones((4, 4)))
+    points = np.array([[1.5, 1.5], [2.5, 1.5], [1.5, 2.5], [3.5, 3.5], [-9.0, 1.0]])
+    visible = np.array([False, False, True, False, False])  # behind hair, behind skin, seen, behind nothing, outside
+    states = landmark_states(visible, np.array([materials.HAIR, materials.SKIN]), fragments, points)
+    assert states.tolist() == [OCCLUDED, SELF_OCCLUDED, VISIBLE, SELF_OCCLUDED, SELF_OCCLUDED]
+
+
+def test_states_say_which_landmarks_are_seen(procedural, cameras):
+    for view in procedural.render(2, *cameras, 64):
+        np.testing.assert_array_equal(view.state == VISIBLE, view.visible)
+
+
+def test_scenes_without_photos(tmp_path, procedural, cameras):
+    """Told so, a generator leaves the photos of its data folder alone, in every process."""
+    data = cv2.imencode(".jpg", np.full((64, 64, 3), (0, 255, 0), np.uint8))[1].tobytes()
+    with tarfile.open(tmp_path / "backgrounds.tar", "w") as tar:
+        info = tarfile.TarInfo("green.jpg")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    front = cameras[0][:1], cameras[1][:1]
+    plain = procedural.render(1, *front, 48)[0].image
+    with_photos, without = (MorphableGenerator(None, data=tmp_path, photos=photos) for photos in (True, False))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(without)).render(1, *front, 48)[0].image, plain)
+    assert np.abs(with_photos.backgrounds(1, 48) - without.backgrounds(1, 48)).max() > 0.1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Int8
 
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from facelift.generators.appearance import GAMMA
@@ -113,7 +113,7 @@ class MorphableGenerator:
         points = project(face.landmarks, rotation, translation, intrinsics(size))
         visible = _visible(face, rotation, translation, fragments, points * _SUPERSAMPLING)
         encoded = (255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA) + 0.5).astype(np.uint8)
-        state = _states(face, visible, fragments, points * _SUPERSAMPLING)
+        state = landmark_states(visible, surface.material, fragments, points * _SUPERSAMPLING)
         return View(encoded, rotation, translation, size, points, visible, state=state)
 
     def _face(self, seed: int) -> _Face:
@@ -242,10 +242,16 @@ def _visible(
     return (towards > _LEAST_FACING * np.linalg.norm(camera, axis=-1)) & inside & seen
 
 
-def _states(face: _Face, visible: np.ndarray, fragments: Fragments, points: np.ndarray) -> np.ndarray:
-    """Visibility states: of the hidden landmarks, those with hair before them are hidden by something else."""
+def landmark_states(
+    visible: Bool[np.ndarray, "n"],
+    material: Int[np.ndarray, "m"],
+    fragments: Fragments,
+    points: Float[np.ndarray, "n 2"],
+) -> Int8[np.ndarray, "n"]:
+    """Visibility states: of the hidden landmarks, those with hair before them are hidden by something else. `points`
+    are px of the fragments; `material` is that of each triangle."""
     size = len(fragments.depth)
     column, row = np.clip(np.floor(points).astype(int), 0, size - 1).T
     triangle = fragments.triangle[row, column]
-    hair = (triangle >= 0) & (face.surface.material[triangle] == materials.HAIR)
+    hair = (triangle >= 0) & (material[triangle] == materials.HAIR)
     return np.where(visible, VISIBLE, np.where(hair, OCCLUDED, SELF_OCCLUDED)).astype(np.int8)

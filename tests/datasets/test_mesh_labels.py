@@ -53,7 +53,7 @@ def test_label_error_by_hand(packed_root):
     sample = PackedSet(packed_root, "small")[0]
     side = np.sqrt(np.prod(np.ptp(sample.points, axis=0)))
     sample.state[:5] = 1
-    moved = sample.points + [3.0, 4.0]
+    moved = sample.points + np.array([3.0, 4.0])
     moved[:5] += 50
     assert label_error(moved, sample) == pytest.approx(5 / side)
     assert np.isnan(label_error(np.full((68, 2), np.nan), sample))

@@ -26,6 +26,7 @@ COMMANDS = {
     "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
     "label": Command("brow and pupil labels for photos", "facelift.datasets.pseudo_labels", "LabelConfig", "label"),
+    "mesh": Command("MediaPipe's dense points of photos", "facelift.datasets.mesh_labels", "MeshConfig", "mesh"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "train": Command("a lifter or a 2D detector", "facelift.training.command", "TrainConfig", "train"),
     "evaluate": Command(

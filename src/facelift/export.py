@@ -133,10 +133,13 @@ def _load(run: Path) -> tuple[str, Any]:
     if not config_file.is_file():
         raise FileNotFoundError(f"{run}: expected a run folder with config.json, found none")
     config = json.loads(config_file.read_text())
-    networks = {"detector": LandmarkDetector, "lifter": Lifter}
-    if config.get("task") not in networks:
+    model: LandmarkDetector | Lifter
+    if config.get("task") == "detector":
+        model = LandmarkDetector(encoder=config["encoder"], definitions=tuple(config["definitions"]))
+    elif config.get("task") == "lifter":
+        model = Lifter(encoder=config["encoder"])
+    else:
         raise ValueError(f"{config_file}: expected task detector or lifter, found {config.get('task')!r}")
-    model = networks[config["task"]](encoder=config["encoder"])
     checkpoint = run / "checkpoint.pt"
     fill(model, read_state(checkpoint, inside="averaged"), path=checkpoint)
     return config["task"], model.eval()
@@ -159,7 +162,7 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
             if task == "lifter":
                 marked = found.marks, flat(found.marks_cholesky)
                 return (*found[:4], flat(found.cholesky), found.visibility.sigmoid(), *marked)
-            parts = [(p.points, flat(p.cholesky), p.visibility.sigmoid()) for p in found.values()]
+            parts = [(p.points, flat(p.cholesky), p.visibility()) for p in found.values()]
             return tuple(value for part in parts for value in part)
 
     if task == "lifter":

@@ -8,16 +8,16 @@ from jaxtyping import Float, UInt8
 
 from facelift.crops import crop_transform, cut
 from facelift.detectors2d.protocol import Detections
-from facelift.landmarks import SCHEMES
+from facelift.landmarks import DEFINITIONS, SCHEMES
 
 
 class NetworkDetector:
-    """Landmarks of one of the definitions of an exported detector.
+    """Landmarks of one of the definitions (`facelift.landmarks.DEFINITIONS`) of an exported detector.
 
     Raises FileNotFoundError, or ValueError for a file that is no exported detector or lacks the definition.
     """
 
-    def __init__(self, path: Path, *, scheme: str = "wflw98", threads: int = 1, batch: int = 32):
+    def __init__(self, path: Path, *, definition: str = "wflw98", threads: int = 1, batch: int = 32):
         import onnxruntime
 
         if not Path(path).is_file():
@@ -30,10 +30,11 @@ class NetworkDetector:
         except (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf) as error:
             raise ValueError(f"{path}: expected an ONNX file, found one that does not load: {error}") from error
         names = [output.name for output in self._session.get_outputs()]
-        if f"points_{scheme}" not in names:
-            raise ValueError(f"{path}: expected a detector with output points_{scheme}, found outputs {names}")
-        self.scheme, self.size, self.batch = SCHEMES[scheme], self._session.get_inputs()[0].shape[-1], batch
-        self._outputs = [f"{kind}_{scheme}" for kind in ("points", "cholesky", "visibility")]
+        if f"points_{definition}" not in names:
+            raise ValueError(f"{path}: expected a detector with output points_{definition}, found outputs {names}")
+        self.scheme, self.batch = SCHEMES[DEFINITIONS[definition]], batch
+        self.size = self._session.get_inputs()[0].shape[-1]
+        self._outputs = [f"{kind}_{definition}" for kind in ("points", "cholesky")]
 
     def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """Points in px of each image. Confidence is exp(-sigma / 2 % of the crop): 1 where the network is sure."""
@@ -54,7 +55,7 @@ class NetworkDetector:
         points, factors = [], []
         for start in range(0, len(crops), self.batch):
             image = np.stack(crops[start : start + self.batch]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-            found = self._session.run(self._outputs[:2], {"image": image})
+            found = self._session.run(self._outputs, {"image": image})
             points.append(found[0])
             factors.append(found[1])
         flat = np.concatenate(factors).astype(float)

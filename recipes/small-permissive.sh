@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A small lifter that anyone may use for anything: learned from rendered heads alone, no photo of a person anywhere.
 # Heads: ICT-FaceKit Light (MIT), MakeHuman textures (CC0), London Set composites (CC BY 4.0). Scenes: procedural, with
-# Poly Haven's light probes (CC0) where FACELIFT_DATA has them. The export refuses any other source (`--permissive`).
+# Poly Haven's light probes (CC0) where FACELIFT_DATA has them, all that is taken from there. The export
+# refuses any other source (`--permissive`).
 # Needs FACELIFT_ASSETS. HEADS, VIEWS, DETECTOR_STEPS, STEPS, BATCH and WORKERS scale it; every stage resumes.
 #
 # Nobody labelled a rendered head, so the labels are the heads' own landmarks, in 2D for the detector and in 3D for the
@@ -10,16 +11,15 @@ set -euo pipefail
 work=${1:?usage: recipes/small-permissive.sh WORK_FOLDER}
 heads=${HEADS:-2000}
 export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
-mkdir -p "$work/probes"
-
-# No stage below sees the folder of photos: of it, only the probes are copied.
-photos=${FACELIFT_DATA:-}
-unset FACELIFT_DATA
-[ -f "$photos/hdri_128.npz" ] && cp "$photos/hdri_128.npz" "$work/probes/"
+mkdir -p "$work"
 
 # 1. Views of the heads, from random cameras of the camera space C, with exact landmarks.
-OMP_NUM_THREADS=1 facelift views --faces "$heads" --views "${VIEWS:-24}" --data "$work/probes" --out "$work/views" \
+OMP_NUM_THREADS=1 facelift views --faces "$heads" --views "${VIEWS:-24}" --no-photos --out "$work/views" \
     --generator "${GENERATOR:-morphable}" --workers "${WORKERS:-2}"
+
+# No training sees the folder of photos.
+photos=${FACELIFT_DATA:-}
+unset FACELIFT_DATA
 
 # 2. The 2D detector on them: the lifter starts from its encoder and decoder.
 facelift train detector --sets --views "$work/views" --labels-3d exact \

@@ -19,8 +19,8 @@ from facelift.sources import OPEN_HEAD, detector_sources, listed, packed_source
 
 def write_run(root, task: str, model: torch.nn.Module, sources=()):
     root.mkdir()
-    config = {"task": task, "encoder": "mobile", **({"sources": listed(sources)} if sources else {})}
-    (root / "config.json").write_text(json.dumps(config))
+    config = {"task": task, "encoder": "mobile", "definitions": ["wflw98", "merl68"]}
+    (root / "config.json").write_text(json.dumps(config | ({"sources": listed(sources)} if sources else {})))
     torch.save({"averaged": model.state_dict()}, root / "checkpoint.pt")
     return root
 
@@ -122,15 +122,15 @@ def test_other_encoders_export(tmp_path):
 
 def test_detector_runs_after_export(tmp_path):
     torch.manual_seed(1)
-    detector = LandmarkDetector().eval()
+    detector = LandmarkDetector(definitions=("wflw98", "merl68")).eval()
     path = export(ExportConfig(run=write_run(tmp_path / "run", "detector", detector), out=tmp_path / "detector.onnx"))
     image = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     side = 128 / 1.5
     box = np.array([[64 - side / 2, 64 - side / 2, 64 + side / 2, 64 + side / 2]])  # its crop is the picture
-    for scheme in ("wflw98", "ibug68"):
-        found = NetworkDetector(path, scheme=scheme).detect([image], box)
+    for definition in ("wflw98", "merl68"):
+        found = NetworkDetector(path, definition=definition).detect([image], box)
         with torch.no_grad():
-            expected = detector(torch.as_tensor(image.transpose(2, 0, 1)[None]).float() / 255)[scheme]
+            expected = detector(torch.as_tensor(image.transpose(2, 0, 1)[None]).float() / 255)[definition]
         np.testing.assert_allclose(found.points, expected.points * 128, atol=1e-3)
         covariance = (expected.cholesky @ expected.cholesky.mT).numpy() * 128**2
         np.testing.assert_allclose(found.covariances, covariance, rtol=1e-3)

@@ -9,10 +9,12 @@ import pytest
 from facelift.lifting.rig import rig
 from facelift.lifting.stage import LiftConfig, _describe
 from facelift.sources import (
+    LAPA,
     MEDIAPIPE,
     OPEN_HEAD,
     PROCEDURAL_HEAD,
     SCENE_FILES,
+    WFLW,
     Source,
     detector_sources,
     listed,
@@ -48,6 +50,8 @@ def test_scenes_name_the_files_that_are_there_and_photos_are_not_free(tmp_path, 
     for given in (tmp_path, None):
         monkeypatch.setenv("FACELIFT_DATA", str(tmp_path))
         assert [s for s in scene_sources("morphable", given) if not s.free] == [SCENE_FILES["backgrounds.tar"]]
+        without = scene_sources("morphable", given, photos=False)
+        assert without == [PROCEDURAL_HEAD, *OPEN_HEAD, SCENE_FILES["hdri_128.npz"]]
 
 
 def test_sources_pass_from_stage_to_stage(tmp_path, loop):
@@ -85,7 +89,15 @@ def test_every_option_that_names_a_file_is_a_source(config):
     """Or the list of sources would be silent about what a new option brings in."""
     named = {field.name for field in fields(config) if "Path" in str(field.type)}
     assert named - {*KNOWN, *NOTES, *CHECKPOINTS, *NO_SOURCES} == set()
-    assert {"views"} <= named or config is DetectorConfig
+    assert "views" in named
+
+
+def test_every_training_set_of_a_detector_is_a_source(tmp_path, loop):
+    write_note(tmp_path / "views" / "views.json", PROCEDURAL_HEAD)
+    views = DetectorConfig(loop=loop, sets=(), views=tmp_path / "views")
+    assert training_sources(views) == [PROCEDURAL_HEAD]
+    others = replace(views, mesh=tmp_path / "mesh.npz", wflw=tmp_path / "WFLW", lapa=tmp_path / "LaPa")
+    assert set(training_sources(others)) == {PROCEDURAL_HEAD, MEDIAPIPE, WFLW, LAPA}
 
 
 def test_the_data_folder_itself_teaches_nothing(loop):

@@ -142,7 +142,7 @@ def _load(run: Path) -> tuple[str, Any]:
         raise FileNotFoundError(f"{run}: expected a run folder with config.json, found none")
     config = json.loads(config_file.read_text())
     networks: dict[str, Callable[[], Any]] = {
-        "detector": lambda: LandmarkDetector(encoder=config["encoder"]),
+        "detector": lambda: LandmarkDetector(encoder=config["encoder"], definitions=tuple(config["definitions"])),
         "lifter": lambda: Lifter(encoder=config["encoder"]),
         "finder": FaceFinderNetwork,
     }
@@ -174,7 +174,7 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
             if task == "lifter":
                 marked = found.marks, flat(found.marks_cholesky)
                 return (*found[:4], flat(found.cholesky), found.visibility.sigmoid(), *marked)
-            parts = [(p.points, flat(p.cholesky), p.visibility.sigmoid()) for p in found.values()]
+            parts = [(p.points, flat(p.cholesky), p.visibility()) for p in found.values()]
             return tuple(value for part in parts for value in part)
 
     if task == "finder":

@@ -181,7 +181,41 @@ LAPA106 = _scheme(
 """LaPa's 106 points: WFLW-98's, and six more of the nose's outline (55-57, 63-65) and the centres of the eye openings
 (74, 83). 104 and 105 are the pupils. Not the order of other sets of 106 points."""
 
-SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (WFLW98, IBUG68, AFLW21, LAPA106)}
+
+def _mediapipe478() -> Scheme:
+    with resources.files("facelift").joinpath("data/mediapipe478_mirror.npz").open("rb") as file:
+        mirror = np.load(file)["mirror"].astype(int)
+    outline, irises = np.array(MESH_OUTLINE), np.arange(468, 478)
+    surface = np.setdiff1d(np.arange(478), np.concatenate([outline, irises]))
+    regions = {"contours": outline, "surface": surface, "pupils": irises}
+    return Scheme("mediapipe478", 478, regions, mirror, (tuple(MESH_OUTLINE),))
+
+
+# fmt: off
+MESH_OUTLINE = [127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152,
+                377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356]
+"""Vertices of MediaPipe's face mesh along the jaw from ear to ear, image left to right."""
+# fmt: on
+
+MEDIAPIPE478 = _mediapipe478()
+"""MediaPipe's face mesh with irises (468 and 473 the pupils). The mirror pairs are those of the mean mesh of 252
+photos, where the farthest partner lies within 0.1 % of the face."""
+
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (WFLW98, IBUG68, AFLW21, LAPA106, MEDIAPIPE478)}
+
+DEFINITIONS: dict[str, str] = {
+    "wflw98": "wflw98",
+    "wflw98_outline": "wflw98",
+    "head98": "wflw98",
+    "merl68": "ibug68",
+    "ibug68": "ibug68",
+    "lapa106": "lapa106",
+    "mediapipe478": "mediapipe478",
+}
+"""What the 2D detector can tell apart: definition -> order of its landmarks. Two data sets may number the same points
+and mean others. wflw98 is the one that is lifted, its jaw fixed points of the head; wflw98_outline WFLW's own labels
+and ibug68 those of 300-W, whose jaw is the outline in the picture; merl68 MERL-RAV's, which have no coordinate where
+the head hides them; head98 the exact landmarks of a head model."""
 
 # Which WFLW-98 landmark each iBUG-68 landmark is. Brows: iBUG's five lie on the brow's ridge, the nearest of WFLW's
 # two edges is the upper one. Lids: WFLW has three points a lid, iBUG the outer two of them.

@@ -50,10 +50,11 @@ def packed_source(name: str) -> Source:
     return PACKED_SETS.get(name, Source(f"packed set {name}", "not known"))
 
 
-def scene_sources(generator: str, data: Path | None) -> list[Source]:
+def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> list[Source]:
     """What `build_generator` would draw faces from: the head's files, and what it finds in the data folder."""
     folder = data or os.environ.get("FACELIFT_DATA")
-    files = [source for file, source in SCENE_FILES.items() if folder and (Path(folder) / file).is_file()]
+    taken = [file for file in SCENE_FILES if photos or file != "backgrounds.tar"]
+    files = [SCENE_FILES[file] for file in taken if folder and (Path(folder) / file).is_file()]
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
 
 

@@ -1,7 +1,9 @@
 """Generated views: the same picture for the same seed, and truth that fits the picture."""
 
+import io
 import json
 import pickle
+import tarfile
 
 import cv2
 import numpy as np
@@ -142,3 +144,17 @@ def test_contact_sheet_and_command(tmp_path, procedural, cameras):
 def test_assets_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"head\.npz: expected the open head"):
         MorphableGenerator(tmp_path)
+
+
+def test_scenes_without_photos(tmp_path, procedural, cameras):
+    """Told so, a generator leaves the photos of its data folder alone, in every process."""
+    data = cv2.imencode(".jpg", np.full((64, 64, 3), (0, 255, 0), np.uint8))[1].tobytes()
+    with tarfile.open(tmp_path / "backgrounds.tar", "w") as tar:
+        info = tarfile.TarInfo("green.jpg")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    front = cameras[0][:1], cameras[1][:1]
+    plain = procedural.render(1, *front, 48)[0].image
+    with_photos, without = (MorphableGenerator(None, data=tmp_path, photos=photos) for photos in (True, False))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(without)).render(1, *front, 48)[0].image, plain)
+    assert np.abs(with_photos.backgrounds(1, 48) - without.backgrounds(1, 48)).max() > 0.1

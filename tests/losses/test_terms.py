@@ -12,6 +12,7 @@ from facelift.losses import (
     laplacian_loss,
     points_mse,
     projected_loss,
+    state_cross_entropy,
     translation_mse,
     visibility_bce,
 )
@@ -107,3 +108,28 @@ def test_visibility_by_hand_counts_only_known_states():
 def test_visibility_of_unknown_states_is_zero_and_huge_logits_stay_finite():
     assert visibility_bce(torch.ones(2, 3), torch.full((2, 3), -1)).item() == 0
     assert visibility_bce(torch.tensor([[500.0]]), torch.tensor([[1]])).item() == pytest.approx(500)
+
+
+def test_state_cross_entropy_is_the_sum_over_known_states_written_out():
+    torch.manual_seed(2)
+    logits = torch.randn(3, 7, 3, dtype=torch.float64, requires_grad=True)
+    state = torch.randint(-1, 3, (3, 7), dtype=torch.int8)
+    assert (state == -1).any() and {0, 1, 2} <= set(state.ravel().tolist())
+    total, count = 0.0, 0
+    for face in range(3):
+        for landmark in range(7):
+            known = int(state[face, landmark])
+            if known >= 0:
+                odds = [math.exp(v) for v in logits[face, landmark].tolist()]
+                total, count = total - math.log(odds[known] / sum(odds)), count + 1
+    loss = state_cross_entropy(logits, state)
+    assert loss.item() == pytest.approx(total / count, rel=1e-12)
+    loss.backward()
+    assert (logits.grad[state == -1] == 0).all() and (logits.grad[state >= 0] != 0).all()
+
+
+def test_states_that_nobody_knows_cost_nothing():
+    assert state_cross_entropy(torch.ones(2, 3, 3), torch.full((2, 3), -1)).item() == 0
+    assert state_cross_entropy(torch.ones(0, 3, 3), torch.zeros(0, 3, dtype=torch.int8)).item() == 0
+    huge = torch.tensor([[[500.0, 0.0, 0.0]]])
+    assert state_cross_entropy(huge, torch.tensor([[1]])).item() == pytest.approx(500)

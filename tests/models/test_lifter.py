@@ -109,3 +109,31 @@ def test_detector_reads_each_definition_from_the_same_tokens():
     offset98 = found["wflw98"].points - detector.heads["wflw98"].mean
     offset68 = found["ibug68"].points - detector.heads["ibug68"].mean
     torch.testing.assert_close(offset68[:, [8, 30, 36]], offset98[:, [16, 54, 60]])  # chin, nose tip, eye corner
+    torch.testing.assert_close(found["ibug68"].state[:, [8, 30, 36]], found["wflw98"].state[:, [16, 54, 60]])
+
+
+def test_detector_answers_for_the_rows_that_are_asked_for():
+    torch.manual_seed(0)
+    detector, images = LandmarkDetector().eval(), torch.rand(3, 3, 128, 128)
+    rows = {"wflw98": torch.tensor([2, 0]), "ibug68": torch.tensor([], dtype=torch.long)}
+    all_rows, some = detector(images), detector(images, rows)
+    torch.testing.assert_close(some["wflw98"].points, all_rows["wflw98"].points[[2, 0]])
+    torch.testing.assert_close(some["wflw98"].state, all_rows["wflw98"].state[[2, 0]])
+    assert some["ibug68"].points.shape == (0, 68, 2)
+    with pytest.raises(ValueError, match=r"landmark definition: expected one of .*'merl68'.*, found 'ibug'"):
+        LandmarkDetector(definitions=("ibug",))
+
+
+def test_landmarks_without_a_partner_mix_the_tokens_near_to_them():
+    detector = LandmarkDetector(definitions=("wflw98", "lapa106", "mediapipe478"))
+    means = {"wflw98": torch.full((98, 2), 0.5), "lapa106": torch.full((106, 2), 0.5)}
+    tip = torch.tensor([0.5, 0.5])  # of the nose, about
+    means["mediapipe478"] = tip.repeat(478, 1)
+    means["lapa106"][55] = torch.tensor([0.9, 0.1])
+    detector.start_at(means)
+    lapa, mesh = detector.heads["lapa106"], detector.heads["mediapipe478"]
+    assert lapa.mix[16, 16] == 1 and lapa.mix[16].sum() == 1  # the chin is WFLW's
+    for row in (lapa.mix[55], mesh.mix[0]):
+        assert row.sum() == pytest.approx(1, abs=1e-5) and row.max() < 0.9
+    assert mesh.mix[0, 51:60].sum() > 0.5  # tokens of the nose
+    assert torch.equal(mesh.mean[0], tip) and torch.equal(detector.heads["wflw98"].mix, torch.eye(98))

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int8, UInt8
 
 from facelift.archives import read_npz
 from facelift.atomic import claim_folder, written_whole
+from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from facelift.generators.protocol import HEADS
 from facelift.geometry import CameraSpace
+from facelift.landmarks import normals
 from facelift.sources import listed, noted_sources, scene_sources
 
 Labels3D = Literal["lifted", "exact"]
@@ -45,6 +47,8 @@ class ViewsConfig:
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Photos without faces and light probes for the scene; FACELIFT_DATA if not given."""
+    photos: bool = True
+    """Photos behind the heads; --no-photos for procedural scenes alone."""
     views: int = 24
     """Views of each face."""
     size: int = 128
@@ -77,6 +81,11 @@ class RenderedView:
     """Whether a landmark is seen, by the generator's depth test."""
     covered: Bool[np.ndarray, "98"]
     """Whether it faces the camera, but behind hair, glasses, a hand or the like."""
+
+    def state(self) -> Int8[np.ndarray, "98"]:
+        """Visibility states by what the renderer saw; one that the mean head turns away is hidden by the head."""
+        facing = -(normals() @ self.rotation[2]) > 0
+        return np.select([facing & self.visible, self.covered], [VISIBLE, OCCLUDED], SELF_OCCLUDED).astype(np.int8)
 
 
 class ViewCache:
@@ -153,7 +162,8 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
     if settings.get("heads", 1) != HEADS:
         found = settings.get("heads", 1)
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
-    return build_generator(settings["generator"], assets, data, occluders=True)
+    photos = settings.get("backgrounds", True)
+    return build_generator(settings["generator"], assets, data, occluders=True, photos=photos)
 
 
 def views_settings(views: Path) -> dict[str, Any]:
@@ -219,8 +229,9 @@ def _claim(config: ViewsConfig) -> None:
     settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
     if config.faces is not None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
-    backgrounds = bool(config.data or os.environ.get("FACELIFT_DATA"))
-    sources = scene_sources(config.generator, config.data) + (noted_sources(lift) if lift else [])
+    backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
+    sources = scene_sources(config.generator, config.data, photos=config.photos)
+    sources += noted_sources(lift) if lift else []
     about = {"sources": listed(sources)}
     claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds, "heads": HEADS}, about)
 
@@ -228,7 +239,7 @@ def _claim(config: ViewsConfig) -> None:
 def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
     known = [generator.landmarks(int(seed)) for seed in shard.seeds]
     exact = np.stack([np.zeros((98, 3)), *(np.full((98, 3), np.nan) if e is None else e for e in known)])[1:]
     posed = exact if config.lift is None else shard.lifted

@@ -1,5 +1,5 @@
-"""MediaPipe's face mesh (Kartynnik et al. 2019; attention mesh, Grishchenko et al. 2020) as a detector of WFLW-98 or
-iBUG-68 points: which of its 478 vertices each landmark is.
+"""MediaPipe's face mesh (Kartynnik et al. 2019; attention mesh, Grishchenko et al. 2020) as a detector of its own 478
+points, or of WFLW-98 or iBUG-68: which of its vertices each landmark is.
 
 The vertices of brows, nose, eyes and mouth, and the place of the jaw points, were chosen against the human labels of
 300-W (2,009 photos, mean distance over the outer-eye distance): eyes and mouth agree to 2-3.5 %, brows 5-6 %, jaw
@@ -14,13 +14,11 @@ from jaxtyping import Float, UInt8
 
 from facelift.crops import crop_transform, cut
 from facelift.detectors2d.protocol import Detections
-from facelift.landmarks import SCHEMES, conversion
+from facelift.landmarks import MESH_OUTLINE, SCHEMES, conversion
 from facelift.mediapipe_graphs import face_mesh
 
-# The mesh's outline from ear to ear, image left to right, and the length along it on the mean face (both halves equal).
+# Length along MESH_OUTLINE on the mean face (both halves equal).
 # fmt: off
-_OUTLINE = [127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152,
-            377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356]
 _OUTLINE_HALF = [0.0, 0.0464, 0.0914, 0.1403, 0.1952, 0.2493, 0.2995, 0.3468, 0.3846, 0.4230, 0.4594, 0.5]
 # fmt: on
 
@@ -57,11 +55,16 @@ def wflw98_weights() -> Float[np.ndarray, "98 478"]:
     for row, place in enumerate(np.arange(33) / 32):
         after = min(int(np.searchsorted(length, place, side="right")), len(length) - 1)
         share = (place - length[after - 1]) / (length[after] - length[after - 1])
-        weights[row, _OUTLINE[after - 1]] += 1 - share
-        weights[row, _OUTLINE[after]] += share
+        weights[row, MESH_OUTLINE[after - 1]] += 1 - share
+        weights[row, MESH_OUTLINE[after]] += share
     for row, vertices in _VERTICES.items():
         weights[row, list(vertices)] = 1 / len(vertices)
     return weights
+
+
+def ibug68_of_mesh() -> Float[np.ndarray, "68 478"]:
+    """Matrix that maps the 478 vertices to iBUG-68."""
+    return conversion("wflw98", "ibug68") @ wflw98_weights()
 
 
 class MediaPipeDetector:
@@ -71,7 +74,8 @@ class MediaPipeDetector:
     """
 
     def __init__(self, scheme: str = "wflw98", *, min_score: float = 0.2):
-        self._map = conversion("wflw98", scheme) @ wflw98_weights()
+        dense = scheme == "mediapipe478"
+        self._map = np.eye(478) if dense else conversion("wflw98", scheme) @ wflw98_weights()
         self.scheme = SCHEMES[scheme]
         self._graph = face_mesh(min_score=min_score)
 

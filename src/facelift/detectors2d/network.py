@@ -8,11 +8,11 @@ from jaxtyping import Float, UInt8
 
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
-from facelift.landmarks import SCHEMES
+from facelift.landmarks import DEFINITIONS, SCHEMES
 
 
 class NetworkDetector:
-    """Landmarks of one of the definitions of an exported detector.
+    """Landmarks of one of the definitions (`facelift.landmarks.DEFINITIONS`) of an exported detector.
 
     Raises FileNotFoundError, or ValueError for a file that is no exported detector or lacks the definition.
     """
@@ -21,7 +21,7 @@ class NetworkDetector:
         self,
         path: Path,
         *,
-        scheme: str = "wflw98",
+        definition: str = "wflw98",
         threads: int = 1,
         batch: int = 32,
         refine: bool = False,
@@ -40,11 +40,12 @@ class NetworkDetector:
         except (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf) as error:
             raise ValueError(f"{path}: expected an ONNX file, found one that does not load: {error}") from error
         names = [output.name for output in self._session.get_outputs()]
-        if f"points_{scheme}" not in names:
-            raise ValueError(f"{path}: expected a detector with output points_{scheme}, found outputs {names}")
-        self.scheme, self.size, self.batch = SCHEMES[scheme], self._session.get_inputs()[0].shape[-1], batch
+        if f"points_{definition}" not in names:
+            raise ValueError(f"{path}: expected a detector with output points_{definition}, found outputs {names}")
+        self.scheme, self.batch = SCHEMES[DEFINITIONS[definition]], batch
+        self.size = self._session.get_inputs()[0].shape[-1]
         self.refine, self.mirror = refine, mirror
-        self._outputs = [f"{kind}_{scheme}" for kind in ("points", "cholesky", "visibility")]
+        self._outputs = [f"{kind}_{definition}" for kind in ("points", "cholesky", "visibility")]
 
     def detect(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], boxes: Float[np.ndarray, "n 4"]) -> Detections:
         """As `looks.look`."""

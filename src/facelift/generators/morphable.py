@@ -46,14 +46,22 @@ class MorphableGenerator:
 
     `data`: a folder with backgrounds.tar and hdri_128.npz, used where they exist. `occluders`: hair styles that hide
     brows and eyes, glasses, masks, hands, caps, scarves; for training views, not for lifting. They change neither the
-    identity nor the expression of a seed. Keeps the last few faces.
+    identity nor the expression of a seed. Without `photos` the backgrounds are procedural. Keeps the last few faces.
     """
 
-    def __init__(self, assets: Path | None = None, *, data: Path | None = None, occluders: bool = False, keep: int = 4):
-        self._source = partial(MorphableGenerator, assets, data=data, occluders=occluders, keep=keep)
+    def __init__(
+        self,
+        assets: Path | None = None,
+        *,
+        data: Path | None = None,
+        occluders: bool = False,
+        photos: bool = True,
+        keep: int = 4,
+    ):
+        self._source = partial(MorphableGenerator, assets, data=data, occluders=occluders, photos=photos, keep=keep)
         self.name = "open-head" if assets else "procedural-head"
         self.head, self.wardrobe, self.styles = _procedural() if assets is None else _open(Path(assets))
-        self.backgrounds = Backgrounds(data)
+        self.backgrounds = Backgrounds(data if photos else None)
         self._probes = _probes(data)
         self._smooth = lighting.Smoothing(self.head.topology.faces)
         self._occluders, self._keep = occluders, keep

@@ -28,6 +28,8 @@ class RenderConfig:
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Folder of backgrounds and light probes; FACELIFT_DATA if not given; procedural scenes without."""
+    photos: bool = True
+    """Photos behind the heads; --no-photos for procedural scenes alone."""
     seeds: tuple[int, ...] = tuple(range(8))
     """Faces."""
     azimuth_deg: tuple[float, ...] = (-60.0, -30.0, 0.0, 30.0, 60.0)
@@ -43,9 +45,16 @@ class RenderConfig:
 
 
 def build_generator(
-    kind: str, assets: Path | None = None, data: Path | None = None, *, occluders: bool = False
+    kind: str,
+    assets: Path | None = None,
+    data: Path | None = None,
+    *,
+    occluders: bool = False,
+    photos: bool = True,
 ) -> "MorphableGenerator":
     """The generator of a command's options, with folders from FACELIFT_ASSETS and FACELIFT_DATA where not given.
+
+    Without `photos` the scenes behind the heads are procedural; light probes of the data folder are used all the same.
 
     Raises ValueError for the textured head without a folder of assets.
     """
@@ -53,11 +62,11 @@ def build_generator(
 
     data = data or _variable("FACELIFT_DATA")
     if kind == "procedural":
-        return MorphableGenerator(None, data=data, occluders=occluders)
+        return MorphableGenerator(None, data=data, occluders=occluders, photos=photos)
     assets = assets or _variable("FACELIFT_ASSETS")
     if assets is None:
         raise ValueError("no folder of assets: expected --assets or the variable FACELIFT_ASSETS, found neither")
-    return MorphableGenerator(assets, data=data, occluders=occluders)
+    return MorphableGenerator(assets, data=data, occluders=occluders, photos=photos)
 
 
 def _variable(name: str) -> Path | None:
@@ -68,7 +77,7 @@ def render_views(config: RenderConfig) -> Path:
     """Writes what the config asks for; returns the folder."""
     from facelift.generators.sheet import contact_sheet
 
-    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
     rotations = look_at_rotation(np.array(config.azimuth_deg), config.elevation_deg)
     translations = sphere_translation(rotations)
     sheet = contact_sheet(

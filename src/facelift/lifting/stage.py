@@ -56,6 +56,8 @@ class LiftConfig:
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Folder of backgrounds and light probes; FACELIFT_DATA if not given, plain scenes without either."""
+    photos: bool = True
+    """Photos behind the heads; --no-photos for procedural scenes alone."""
     faces: int = 1000
     """How many faces."""
     first_seed: int = 0
@@ -238,7 +240,7 @@ def _work(seed: int) -> Observations:
 def _look(
     config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
 ) -> Callable[[int], Observations]:
-    source = generator or build_generator(config.generator, config.assets, config.data)
+    source = generator or build_generator(config.generator, config.assets, config.data, photos=config.photos)
     eye = detector or build_detector(config.detector)
     return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
 
@@ -250,7 +252,7 @@ def _describe(
     fixed = {
         "generator": generator.name if generator else config.generator,
         "heads": HEADS,
-        "backgrounds": bool(config.data or os.environ.get("FACELIFT_DATA")),
+        "backgrounds": config.photos and bool(config.data or os.environ.get("FACELIFT_DATA")),
         "detector": type(detector).__name__ if detector else _identity(config.detector),
         "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),
         "competence": asdict(competence_of(config.detector)),
@@ -258,7 +260,8 @@ def _describe(
         **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
     }
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
-    sources = [unrecorded(Path(generator.name))] if generator else scene_sources(config.generator, config.data)
+    scene = scene_sources(config.generator, config.data, photos=config.photos)
+    sources = [unrecorded(Path(generator.name))] if generator else scene
     sources += [unrecorded(Path(type(detector).__name__))] if detector else detector_sources(config.detector)
     versions = {name: _version(name) for name in packages}
     return fixed, {"format": 1, "faces": config.faces, "sources": listed(sources), "versions": versions}

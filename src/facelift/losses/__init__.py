@@ -13,7 +13,7 @@ from facelift.losses.facelift_loss import (
 from facelift.losses.geodesic import geodesic_loss
 from facelift.losses.laplacian import cholesky_from_raw, laplacian_loss, laplacian_nll
 from facelift.losses.points import points_distance, points_mse, projected_loss, translation_mse
-from facelift.losses.visibility import visibility_bce
+from facelift.losses.visibility import state_cross_entropy, visibility_bce
 
 __all__ = [
     "MultiViewTarget",
@@ -31,6 +31,7 @@ __all__ = [
     "points_mse",
     "projected_loss",
     "single_view_terms",
+    "state_cross_entropy",
     "translation_mse",
     "visibility_bce",
     "weighted_sum",

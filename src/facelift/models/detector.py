@@ -1,17 +1,21 @@
 """2D landmark detector: one set of landmark tokens, one head per landmark definition (Ferman & Bharaj 2022)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from facelift.landmarks import SCHEMES, conversion
+from facelift.datasets.sample import VISIBLE
+from facelift.landmarks import DEFINITIONS, SCHEMES, conversion, mean_head
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
 from facelift.models.encoders import build_encoder, token_count
 from facelift.models.heads import Head, full_precision
+
+_REACH = 0.05
+"""Standard deviation, in crop widths, of the weights by which a landmark without a WFLW-98 partner mixes tokens."""
 
 
 class Points2D(NamedTuple):
@@ -20,45 +24,94 @@ class Points2D(NamedTuple):
     points: Float[Tensor, "b n 2"]
     cholesky: Float[Tensor, "b n 2 2"]
     """Lower-triangular factor of each point's covariance."""
-    visibility: Float[Tensor, "b n"]
-    """Logit that the point is seen, not hidden."""
+    state: Float[Tensor, "b n 3"]
+    """Logits: seen, hidden by something else, hidden by the head itself."""
+
+    def visibility(self) -> Float[Tensor, "b n"]:
+        """Probability that the point is seen."""
+        return self.state.softmax(-1)[..., VISIBLE]
 
 
 class DefinitionHead(nn.Module):
-    """Reads the tokens of one definition: position about a learned mean shape, covariance, visibility."""
+    """Tokens of one definition's landmarks, and what they say: position about a learned mean shape, and covariance.
 
-    from_tokens: Tensor
+    A landmark that is a WFLW-98 landmark, or between some, takes its token from those; any other mixes the tokens of
+    the landmarks near to it on the mean face. What tells it from them is learned.
+    """
 
-    def __init__(self, scheme: str, width: int):
+    mix: Tensor
+
+    def __init__(self, definition: str, width: int):
         super().__init__()
-        self.head = Head(width, 6)
+        scheme = DEFINITIONS[definition]
+        self.head = Head(width, 5)
         self.mean = nn.Parameter(torch.full((SCHEMES[scheme].size, 2), 0.5))
-        to_scheme = np.eye(98) if scheme == "wflw98" else conversion("wflw98", scheme)
-        self.register_buffer("from_tokens", torch.tensor(to_scheme, dtype=torch.float32), persistent=False)
+        self.place = nn.Parameter(torch.zeros(SCHEMES[scheme].size, width))
+        self.register_buffer("mix", _known_mix(scheme))
 
-    def forward(self, tokens: Float[Tensor, "b 98 w"]) -> Points2D:
-        raw = self.head(self.from_tokens @ tokens)
-        points = self.mean + 0.2 * raw[..., :2]
-        return Points2D(points, 0.02 * cholesky_from_raw(raw[..., 2:5]), raw[..., 5])
+    @torch.no_grad()
+    def start_at(self, mean: Float[Tensor, "n 2"]) -> None:
+        """Sets the mean shape (crop widths), and by it the mix of the landmarks that WFLW-98 has no partner for."""
+        self.mean.copy_(mean)
+        near = torch.softmax(-(torch.cdist(mean, _frontal_shape()) / _REACH).square() / 2, dim=-1)
+        without = self.mix.sum(-1) == 0
+        self.mix[without] = near[without]
+
+    def landmark_tokens(self, tokens: Float[Tensor, "b 98 w"]) -> Float[Tensor, "b n w"]:
+        return self.mix @ tokens + self.place
+
+    def forward(self, tokens: Float[Tensor, "b n w"]) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n 2 2"]]:
+        """(points, Cholesky factors) of `landmark_tokens`."""
+        raw = self.head(tokens)
+        return self.mean + 0.2 * raw[..., :2], 0.02 * cholesky_from_raw(raw[..., 2:])
 
 
 class LandmarkDetector(nn.Module):
-    """Face crop -> landmarks of every definition it was built with."""
+    """Face crop -> landmarks of every definition it was built with; the states are read by one head for all."""
 
     def __init__(self, *, encoder: str = "mobile", definitions: tuple[str, ...] = ("wflw98", "ibug68")):
         super().__init__()
+        for name in definitions:
+            if name not in DEFINITIONS:
+                raise ValueError(f"landmark definition: expected one of {sorted(DEFINITIONS)}, found {name!r}")
         self.encoder = build_encoder(encoder)
         self.decoder = TokenDecoder(tokens=98, image_width=self.encoder.width, image_tokens=token_count(self.encoder))
         self.heads = nn.ModuleDict({name: DefinitionHead(name, self.decoder.width) for name in definitions})
+        self.state = Head(self.decoder.width, 3)
 
-    @torch.no_grad()
-    def start_at(self, mean: Float[Tensor, "98 2"]) -> None:
+    def start_at(self, means: Mapping[str, Float[Tensor, "k 2"]]) -> None:
         """Sets every definition's mean shape, crop widths."""
-        for head in self.heads.values():
+        for name, head in self.heads.items():
             assert isinstance(head, DefinitionHead)
-            head.mean.copy_(head.from_tokens @ mean)
+            head.start_at(means[name])
 
-    def forward(self, image: Float[Tensor, "b 3 s s"]) -> dict[str, Points2D]:
+    def forward(
+        self, image: Float[Tensor, "b 3 s s"], rows: Mapping[str, Int[Tensor, "k"]] | None = None
+    ) -> dict[str, Points2D]:
+        """Every definition on every face; of a definition in `rows`, on these faces alone."""
         tokens = self.decoder(self.encoder(image))
         with full_precision(tokens):
-            return {name: head(tokens.float()) for name, head in self.heads.items()}
+            return {name: self._points(name, tokens.float(), rows) for name in self.heads}
+
+    def _points(self, name: str, tokens: Tensor, rows: Mapping[str, Int[Tensor, "k"]] | None) -> Points2D:
+        head = self.heads[name]
+        assert isinstance(head, DefinitionHead)
+        marks = head.landmark_tokens(tokens if rows is None else tokens[rows[name]])
+        points, cholesky = head(marks)
+        return Points2D(points, cholesky, self.state(marks))
+
+
+def _known_mix(scheme: str) -> Float[Tensor, "n 98"]:
+    """Weights of WFLW-98's tokens for each landmark; rows of zeros where no partner is known."""
+    if scheme == "mediapipe478":
+        return torch.zeros(478, 98)
+    if scheme == "lapa106":
+        return torch.tensor(conversion("lapa106", "wflw98").T, dtype=torch.float32)
+    return torch.tensor(conversion("wflw98", scheme), dtype=torch.float32)
+
+
+def _frontal_shape() -> Float[Tensor, "98 2"]:
+    """The mean head from the front, as large in the crop as a face is; crop widths."""
+    flat = torch.tensor(mean_head()[:, :2] * [1, -1], dtype=torch.float32)
+    low, high = flat.amin(0), flat.amax(0)
+    return 0.5 + (flat - (low + high) / 2) / (1.5 * (high - low).max())

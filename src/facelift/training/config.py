@@ -91,7 +91,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Train the 2D landmark detector on human labels."""
+    """Train the 2D landmark detector: one head per landmark definition, on all training sets at once."""
 
     loop: LoopConfig
     data: Path | None = None
@@ -99,11 +99,28 @@ class DetectorConfig:
     encoder: str = "mobile"
     """small (mobile, 128 px), base (vit_b16, 224 px), resnet50, resnet152."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
-    """Packed sets to learn from."""
+    """Packed sets of photos; none: `--sets` with nothing behind it."""
     labels: Path | None = None
     """Pseudo-labels by `facelift label fill` for what iBUG-68 lacks: lower brow edges and pupils."""
+    mesh: Path | None = None
+    """MediaPipe's dense points of those photos, by `facelift mesh`: one more definition."""
+    wflw: Path | None = None
+    """Folder of WFLW as released; its train split is learned from."""
+    lapa: Path | None = None
+    """Folder of LaPa as released, likewise."""
+    views: Path | None = None
+    """Folder of cached renders, by `facelift views`."""
+    labels_3d: Literal["lifted", "exact"] = "lifted"
+    """Which 3D landmarks of the renders are projected."""
+    views_definition: Literal["wflw98", "head98"] = "wflw98"
+    """What the renders label. A head model's exact landmarks mean other points of jaw and brows than people do: beside
+    photos they belong into head98."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Share of each training set in a batch, by name (those of --sets, wflw_train, lapa_train, views); all or none. By
+    default they go with the square root of the number of faces."""
     dev: int = 400
-    """Faces of the first set held out for the evaluations during training, at least one."""
+    """Faces of the first packed set held out for the evaluations during training; of any other training set it is a
+    tenth, of which at most so many are measured."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 

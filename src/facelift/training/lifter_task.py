@@ -15,7 +15,7 @@ from facelift.datasets.augment import Augmentation, distort, occlude
 from facelift.datasets.packed import data_root
 from facelift.datasets.pseudo_frames import PseudoFrames
 from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
-from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
+from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import RenderedView, ViewCache, generator_of
 from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight
@@ -34,7 +34,6 @@ from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifter, LifterOutput
 from facelift.sources import listed
 from facelift.training.config import LifterConfig
-from facelift.training.detector_task import collate
 from facelift.training.dev_metrics import head_errors, visible_nme
 from facelift.training.inputs import training_sources
 from facelift.training.loop import Batch, train, training_device
@@ -159,9 +158,7 @@ class LifterTask:
         the renderer saw, or by a pasted patch."""
         augmentation = self.config.augmentation
         points = project(view.landmarks.astype(float), view.rotation, view.translation, intrinsics(1.0))
-        facing = -(normals() @ view.rotation[2]) > 0
-        state = np.select([facing & view.visible, view.covered], [VISIBLE, OCCLUDED], SELF_OCCLUDED).astype(np.int8)
-        image = view.image
+        image, state = view.image, view.state()
         if rng.random() < augmentation.occluder:
             image, cover = occlude(rng, image, self._patch(rng))
             state = cover_states(state, points * len(image), cover)
@@ -257,6 +254,15 @@ def _photos(config: LifterConfig, data: Path | None) -> tuple[RealFaces | None, 
         return faces, faces
     taught = RealFaces(root, config.sets, labels=config.labels) if config.sets else None
     return taught, RealFaces(root, (measured,), dev=config.dev)
+
+
+def collate(samples: list[CropSample]) -> Batch:
+    """uint8 images (b, 3, s, s) with channels last in memory, points (b, 98, 2) with NaN, states (b, 98)."""
+    return {
+        "image": torch.as_tensor(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2),
+        "points": torch.as_tensor(np.stack([sample.points for sample in samples]), dtype=torch.float32),
+        "state": torch.as_tensor(np.stack([sample.state for sample in samples])),
+    }
 
 
 def _heads(config: LifterConfig, views: ViewCache) -> tuple[np.ndarray, np.ndarray]:

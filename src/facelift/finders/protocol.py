@@ -50,7 +50,7 @@ def distinct(boxes: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, "n"], *,
     return keep
 
 
-def roll_of(across: Float[np.ndarray, "*n 2"], down: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n"]:
+def roll_of(across: Float[np.ndarray, "*n 2"], down: Float[np.ndarray, "*n 2"]) -> Any:
     """In-plane turn, rad, from the line between the eyes (image left to right) and the line from eyes to mouth, each by
     its length: in profile the first is short and says little."""
     sum_x, sum_y = across[..., 0] + down[..., 1], across[..., 1] - down[..., 0]  # `down` turned back by 90 degrees

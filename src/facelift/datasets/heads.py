@@ -75,7 +75,7 @@ def build_heads(config: HeadsConfig) -> Path:
     """Renders the heads and writes them as one file; returns its path."""
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluding_hair=True)
+    generator = build_generator(config.generator, config.assets, config.data, occluders=True)
     rows = list(_render(generator, config))
     stop = np.cumsum([len(png) for png, _ in rows])
     with written_whole(config.out) as partial:

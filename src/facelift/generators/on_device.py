@@ -36,17 +36,12 @@ class DeviceRenderer:
         scenes = [self.generator.backgrounds(int(rng.integers(2**31)), size) for rng in rngs]
         rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
         views = self.render(seeds, rotations, translations, np.stack(scenes))
-        return [
-            RenderedView(
-                view.image,
-                points,
-                view.rotation.astype(np.float32),
-                view.translation.astype(np.float32),
-                view.visible,
-                view.covered,
-            )
-            for view, points in zip(views, landmarks, strict=True)
-        ]
+        drawn = []
+        for view, points in zip(views, landmarks, strict=True):
+            assert view.visible is not None and view.covered is not None  # our own renderer says
+            camera = view.rotation.astype(np.float32), view.translation.astype(np.float32)
+            drawn.append(RenderedView(view.image, points, *camera, view.visible, view.covered))
+        return drawn
 
     def render(
         self,

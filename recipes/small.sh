@@ -2,7 +2,8 @@
 # The shipped small lifter, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs: pip install 'facelift[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
 # Two CPU cores: labels 3 min, mesh 3 min, detector 45 min, lifting 12 min, views 5 min, full detector 3 h (12,000 steps
-# at the first one's speed), lifter 85, 80 and 55 min. The shipped weights were made without mesh and full detector.
+# at the first one's speed), lifter 85, 80 and 55 min. The shipped weights were made without mesh and full detector, and
+# went one round further by next-round.sh.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
 export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1

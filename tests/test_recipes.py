@@ -159,6 +159,8 @@ def write_cache(folder: Path, heads: int, **more: np.ndarray) -> Path:
         "jpeg": np.tile(jpeg, heads),
         "start": np.arange(heads) * len(jpeg),
         "stop": np.arange(1, heads + 1) * len(jpeg),
+        "visible": np.ones((heads, 98), bool),
+        "covered": np.zeros((heads, 98), bool),
     }
     folder.mkdir()
     np.savez(folder / "views-00000.npz", **arrays, **more)

@@ -47,9 +47,12 @@ def test_projected_losses_by_hand_in_units_of_two_percent():
     cholesky, weight = torch.diag(torch.tensor([0.05, 0.02])).expand(1, 2, 2, 2), torch.tensor([[2.0, 0.0]])
     losses = {kind: projected_loss(prediction, target, cholesky, kind=kind, weight=weight) for kind in ("l1", "mse")}
     assert losses["l1"].item() == pytest.approx(7, rel=1e-5) and losses["mse"].item() == pytest.approx(25, rel=1e-5)
-    likelihood = laplacian_loss(prediction, target, cholesky, weight=weight, beta=0.5)
-    assert projected_loss(prediction, target, cholesky, weight=weight, beta=0.5) == likelihood
-    assert projected_loss(prediction, target, cholesky, weight=weight) != likelihood
+    known, unlike = torch.tensor([[[0.5, 0.5], [0.2, 0.1]]]), cholesky * torch.tensor([1.0, 3.0])[:, None, None]
+    weight = torch.tensor([[2.0, 1.0]])
+    likelihoods = {beta: laplacian_loss(prediction, known, unlike, weight=weight, beta=beta) for beta in (0.0, 0.5)}
+    assert abs(likelihoods[0.0] - likelihoods[0.5]) > 0.01  # beta tells points of unlike sigma apart
+    for beta, likelihood in likelihoods.items():
+        assert projected_loss(prediction, known, unlike, weight=weight, beta=beta) == likelihood
 
 
 def test_translation_mse_by_hand():

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One more round from exported weights, ours or one's own: they label rendered heads, these are lifted, and the lifter goes
 # on from the weights with the new 3D labels. How the shipped small lifter came out of its predecessor, whose own recipe
-# was small.sh without its stages for mesh and full detector.
+# was small.sh with a detector of human labels alone.
 # Needs what small.sh needs. Two CPU cores: labels 3 min, lifting and views 20 min, lifter 45 min.
 set -euo pipefail
 weights=${1:?usage: recipes/next-round.sh WEIGHTS.onnx WORK_FOLDER}

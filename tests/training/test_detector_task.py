@@ -138,7 +138,7 @@ def test_every_training_set_labels_its_definitions(task):
         "without": ("wflw98", "ibug68", "mediapipe478"),
         "wflw_train": ("wflw98", "wflw98_outline"),
         "lapa_train": ("wflw98", "lapa106"),
-        "views": ("head98",),
+        "views": ("head98", "wflw98"),
     }
     shapes = {"wflw98": 98, "merl68": 68, "mediapipe478": 478, "ibug68": 68, "wflw98_outline": 98, "lapa106": 106}
     found = task.model.eval()(torch.rand(2, 3, 128, 128))
@@ -224,6 +224,14 @@ def test_batches_are_functions_of_the_step(root, task, tmp_path):
         for key in first:
             torch.testing.assert_close(first[key], second[key], equal_nan=True, rtol=0, atol=0)
     assert not torch.equal(task.batch(0)["image"], task.batch(1)["image"])
+
+
+def test_views_of_exact_heads_label_lids_and_lips_for_people_too(task):
+    labels = task.sets[-1][0].labels
+    shared = np.isfinite(labels["wflw98"].points).all(-1)
+    assert shared[60:96].all() and shared.sum() == 36
+    np.testing.assert_array_equal(labels["wflw98"].points[60:96], labels["head98"].points[60:96])
+    assert task.sets[-1].scored("wflw98").tolist() == list(range(60, 96)) and len(task.sets[-1].scored("head98")) == 98
 
 
 def test_a_batch_keeps_the_stated_shares(root, tmp_path):

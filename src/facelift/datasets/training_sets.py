@@ -129,8 +129,8 @@ class ReaderPhotos:
 class RenderedViews:
     """Cached views: the landmarks that they were cached with, projected by the exact camera.
 
-    Under head98 their lids and lips, where people and the head model mean the same points, label wflw98 too: photos show
-    few closed eyes. Every tenth face is held out in all its views.
+    Under head98 their lids and lips, where people and the head model mean the same points, label wflw98 too: photos
+    show few closed eyes. Every tenth face is held out in all its views.
     """
 
     framed = True

@@ -79,7 +79,7 @@ def test_the_loss_falls_on_scenes_seen_before(root, tmp_path):
 
 def test_training_export_and_finding(root, tmp_path):
     options = ["--size", "64", "--dev", "1", "--every", "4", "--sets", "merl_train", "--data", str(root)]
-    run = ["--loop.run", str(tmp_path / "run"), "--loop.batch", "2", "--loop.steps", "2", "--loop.accelerator", "cpu"]
+    run = ["--loop.run", str(tmp_path / "run"), "--loop.batch", "8", "--loop.steps", "2", "--loop.accelerator", "cpu"]
     assert main(["train", "finder", *options, *run]) == 0
     (row,) = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
     assert 0 <= float(row["recall_crops"]) <= 1 and float(row["train_box"]) > 0

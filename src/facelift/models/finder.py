@@ -81,8 +81,8 @@ class FaceFinderNetwork(nn.Module):
         return Found(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
 
 
-def cells(height: int, width: int, stride: int, like: Tensor) -> Float[Tensor, "n 2"]:
-    """Middles (x, y) of a grid of `height` rows of `width` cells, px of the input, row by row."""
+def cells(height: int | torch.SymInt, width: int | torch.SymInt, stride: int, like: Tensor) -> Float[Tensor, "n 2"]:
+    """Middles (x, y) of a grid of `height` rows of `width` cells (symbols in an export), px of the input, row by row."""
     y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
     x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
     grid = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)

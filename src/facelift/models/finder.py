@@ -82,7 +82,7 @@ class FaceFinderNetwork(nn.Module):
 
 
 def cells(height: int | torch.SymInt, width: int | torch.SymInt, stride: int, like: Tensor) -> Float[Tensor, "n 2"]:
-    """Middles (x, y) of a grid of `height` rows of `width` cells (symbols in an export), px of the input, row by row."""
+    """Middles (x, y) of a grid of `height` rows of `width` cells, px of the input, row by row; symbols in an export."""
     y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
     x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
     grid = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)

@@ -8,7 +8,8 @@ def indices(step: int, *, batch: int, count: int, seed: int, rank: int = 0, worl
     positions = (step * world + rank) * batch + np.arange(batch)
     epochs = positions // count
     orders = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(count) for epoch in np.unique(epochs)}
-    return np.array([orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
+    chosen = [orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)]
+    return np.array(chosen, np.int64)
 
 
 def sample_rng(step: int, *, seed: int, rank: int, index: int) -> np.random.Generator:

@@ -72,6 +72,11 @@ class Face:
         return np.concatenate([self.points_2d.min(0), self.points_2d.max(0)])
 
     @property
+    def relative_sigma(self) -> float:
+        """Mean of `sigmas` over the longer side of `landmark_box`: 0.02 to 0.08 of faces, more where there is none."""
+        return float(self.sigmas.mean()) / max(float(np.ptp(self.points_2d, axis=0).max()), 1e-9)
+
+    @property
     def landmark_scheme(self) -> Scheme:
         """Regions, mirror pairs and lines of the landmarks."""
         return SCHEMES[self.scheme]

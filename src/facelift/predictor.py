@@ -13,6 +13,8 @@ from facelift.geometry.camera import FOCAL, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
 from facelift.onnx_lifter import OnnxLifter, OnnxOutput
 
+MAX_SIGMA = 0.1
+"""`Face.relative_sigma` from which what a finder found is no face."""
 _FACE_POINTS = slice(0, 96)
 """WFLW-98 without the pupils: the landmarks whose tight box frames the face."""
 
@@ -53,6 +55,9 @@ class Predictor:
     def predict(self, image: ImageSource, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
         """The faces of a photo, the finder's surest first, or one per given box, in their order.
 
+        What the finder took for a face, but the network is not sure of (MAX_SIGMA), is left out; a given box always
+        gives a face.
+
         `image`: a path, encoded bytes, a PIL image, or an array (h, w[, 1-4]) in RGB order. `boxes`: x0 y0 x1 y1 in px
         of the upright original, tight around the landmarks from brows to chin. Raises ValueError or FileNotFoundError
         for a picture that cannot be read, and ValueError for boxes that are none.
@@ -61,7 +66,10 @@ class Predictor:
 
     def predict_photo(self, photo: Photo, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
         """`predict` for a photo that is loaded already."""
-        return self.predict_found(photo, self.finder.find(photo.pixels) if boxes is None else _given(boxes, photo))
+        if boxes is not None:
+            return self.predict_found(photo, _given(boxes, photo))
+        faces = self.predict_found(photo, self.finder.find(photo.pixels))
+        return [face for face in faces if face.relative_sigma < MAX_SIGMA]
 
     def predict_found(self, photo: Photo, found: FoundFaces) -> list[Face]:
         """A face for each that a finder found in the photo as loaded."""

@@ -60,7 +60,7 @@ class Tracker:
         """Those of the last faces that are still there."""
         now = self._predictor.predict_next(frame, list(last.values()), mirror=self._follow.mirror)
         kept: dict[int, Face] = {}
-        for number, face in sorted(zip(last, now, strict=True), key=lambda pair: _relative_sigma(pair[1])):
+        for number, face in sorted(zip(last, now, strict=True), key=lambda pair: pair[1].relative_sigma):
             if not _is_good(face, self._follow):
                 continue
             stays = _overlap(face.landmark_box, [last[number]]) >= self._follow.min_overlap
@@ -96,10 +96,6 @@ def _overlap(box: Float[np.ndarray, "4"], faces: Iterable[Face]) -> float:
     return float(overlaps(box, np.array(boxes)).max()) if boxes else 0.0
 
 
-def _relative_sigma(face: Face) -> float:
-    return float(face.sigmas.mean()) / max(_side(face), 1e-9)
-
-
 def _side(face: Face) -> float:
     """Longer side of the landmarks' box, px."""
     return float(np.ptp(face.points_2d, axis=0).max())
@@ -107,4 +103,4 @@ def _side(face: Face) -> float:
 
 def _is_good(face: Face, follow: Follow) -> bool:
     """Whether the network is sure enough that it saw a face, of 8 px or more."""
-    return bool(np.isfinite(face.points_2d).all() and _side(face) > 8 and _relative_sigma(face) < follow.max_sigma)
+    return bool(np.isfinite(face.points_2d).all() and _side(face) > 8 and face.relative_sigma < follow.max_sigma)

@@ -145,6 +145,12 @@ def test_the_mirrored_look_by_hand(weights, fixed_finder, answers):
     assert reprojection_px(face) < 1e-3
 
 
+def test_a_find_that_the_network_is_not_sure_of_is_no_face(make_network, tmp_path, answers, fixed_finder):
+    vague = make_network(tmp_path / "vague.onnx", {**answers, "cholesky": answers["cholesky"] * 8})
+    predictor = Predictor(vague, finder=fixed_finder([[20, 20, 60, 60]]), threads=1)
+    assert predictor.predict(PHOTO) == [] and len(predictor.predict(PHOTO, [[20, 20, 60, 60]])) == 1
+
+
 def test_boxes_of_the_caller_keep_their_order(weights):
     predictor = Predictor(weights, threads=1, refine=False)
     boxes = [[100, 50, 140, 90], [20.5, 20, 60, 61]]

@@ -60,6 +60,8 @@ class DiscNetwork:
             "translation": translation,
             "covariance": np.tile(np.eye(2) * sigma**2, (98, 1, 1)),
             "visibility": np.ones(98),
+            "marks": points,
+            "marks_covariance": np.tile(np.eye(2) * sigma**2, (98, 1, 1)),
         }
 
 

@@ -16,7 +16,7 @@ MULTIPLE = 32
 """The network takes pictures whose sides are multiples of this, px."""
 SIDES = (640, 224)
 """Longer sides, px, at which a photo is searched: the first for small faces, the second for those that fill it."""
-MIN_SCORE = 0.55
+MIN_SCORE = 0.42
 _GREY = 128
 _CANDIDATES = 1500
 """Best cells of a picture that are looked at: a face has about nine."""

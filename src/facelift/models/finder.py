@@ -1,6 +1,6 @@
 """Face finder: an anchor-free detector of boxes and five points (YuNet's class, Wu et al. 2023; heads after FCOS)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -81,8 +81,10 @@ class FaceFinderNetwork(nn.Module):
         return Found(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
 
 
-def cells(height: int | torch.SymInt, width: int | torch.SymInt, stride: int, like: Tensor) -> Float[Tensor, "n 2"]:
-    """Middles (x, y) of a grid of `height` rows of `width` cells, px of the input, row by row; symbols in an export."""
+def cells(height: Any, width: Any, stride: int, like: Tensor) -> Float[Tensor, "n 2"]:
+    """Middles (x, y) of a grid of `height` rows of `width` cells, px of the input, row by row. In an export
+    both are symbols.
+    """
     y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
     x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
     grid = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)

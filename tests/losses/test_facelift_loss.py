@@ -21,6 +21,7 @@ from facelift.losses import (
     translation_mse,
     weighted_sum,
 )
+from facelift.losses.distillation import distillation_terms
 from facelift.training.config import LossWeights
 
 
@@ -62,6 +63,7 @@ def test_every_term_has_a_factor_in_the_training_settings(output, target):
     terms |= single_view_terms(output, target.rotation, target.points) | marks_term(
         output, target.points, target.weight
     )
+    terms |= distillation_terms(output, output)
     assert set(terms) == set(asdict(LossWeights())) - {"visibility"}
     total = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     assert total.item() == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-6)

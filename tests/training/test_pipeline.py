@@ -184,7 +184,7 @@ def test_detector_then_lifter_then_onnx_then_photo(workspace, views):
     common = ["--data", str(workspace), "--sets", "drawn", "--dev", "1", "--loop.overfit", "4", "--loop.batch", "8"]
     common += ["--loop.warmup", "5", "--loop.threads", "1"]
     detector, lifter = workspace / "detector", workspace / "lifter"
-    steps = lambda run, count: ["--loop.run", str(run), "--loop.steps", str(count), "--loop.evaluate-every", "10"]  # noqa: E731
+    steps = lambda run, count: ["--loop.run", str(run), "--loop.steps", str(count), "--loop.evaluate-every", "40"]  # noqa: E731
     assert main(["train", "detector", *common, *steps(detector, 20)]) == 0
     start = ["--views", str(views), "--detector", str(detector / "checkpoint.pt")]
     assert main(["train", "lifter", *common, *start, *steps(lifter, 80), "--loop.ema", "0.9", "--fit-frames"]) == 0

@@ -45,6 +45,9 @@ def to_float16(model: Path, out: Path) -> Path:
     """Writes the network with float16 inside; its metadata stays."""
     graph = onnx.load(model)
     half = convert_float_to_float16(graph, keep_io_types=True)
+    nodes = {node.output[0]: node for node in reversed(half.graph.node)}  # the same cast for two readers comes twice
+    del half.graph.node[:]
+    half.graph.node.extend(reversed(nodes.values()))
     onnx.save(half, out)
     return out
 

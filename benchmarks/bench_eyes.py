@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from facelift.crops import crop_transform, cut
 from facelift.generators.stage import build_generator
-from facelift.landmarks import eye_opening
+from facelift.landmarks import EYE_OUTLINES, eye_opening
 from facelift.predictor import Predictor
 from facelift.video import VideoReader, follow_faces
 from rendered import UNSEEN, around, rendered
@@ -27,7 +27,6 @@ from rendered import UNSEEN, around, rendered
 BLINKS = ((0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))
 """Of the subject's right and left eye, 0 open, 1 closed."""
 AZIMUTHS_DEG = (-60.0, -30.0, 0.0, 30.0, 60.0)
-LIDS = np.array([[60, 61, 63, 64, 65, 67], [68, 69, 71, 72, 73, 75]])
 MEDIAPIPE_EYES = [[33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380]]
 """The six points of the same formula in MediaPipe's mesh, image-left eye first."""
 
@@ -84,7 +83,7 @@ def blinks(predictor: Predictor, generator_name: str, assets: Path | None, heads
                     *(eye_opening(head.landmarks), eye_opening(head.face.landmarks_3d)),
                     *(eye_opening(head.view.points), eye_opening(head.face.points_2d)),
                 )
-                for eye in np.flatnonzero(head.view.visible[LIDS].all(1)):
+                for eye in np.flatnonzero(head.view.visible[EYE_OUTLINES["wflw98"]].all(1)):
                     rows.append((azimuth, blink[eye], blink[0] != blink[1], *(pair[eye] for pair in numbers)))
     return Eyes(*np.array(rows, float).T)
 

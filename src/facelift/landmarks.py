@@ -311,7 +311,7 @@ def _mean_head(name: str) -> np.ndarray:
     return array
 
 
-_EYES = {
+EYE_OUTLINES = {
     "wflw98": np.array([[60, 61, 63, 64, 65, 67], [68, 69, 71, 72, 73, 75]]),
     "ibug68": np.arange(36, 48).reshape(2, 6),
 }
@@ -325,8 +325,8 @@ def eye_opening(points: Float[np.ndarray, "*b n d"], scheme: str = "wflw98") -> 
     and Cech 2016, Eq. 1): about 0.3 for open eyes, near 0 for closed ones. 3D points give it without foreshortening.
     Raises ValueError for a scheme without lids.
     """
-    if scheme not in _EYES:
-        raise ValueError(f"eye opening: expected a scheme among {', '.join(_EYES)}, found {scheme!r}")
-    p1, p2, p3, p4, p5, p6 = np.moveaxis(points[..., _EYES[scheme], :], -2, 0)
+    if scheme not in EYE_OUTLINES:
+        raise ValueError(f"eye opening: expected a scheme among {', '.join(EYE_OUTLINES)}, found {scheme!r}")
+    p1, p2, p3, p4, p5, p6 = np.moveaxis(points[..., EYE_OUTLINES[scheme], :], -2, 0)
     lids = np.linalg.norm(p2 - p6, axis=-1) + np.linalg.norm(p3 - p5, axis=-1)
     return lids / (2 * np.linalg.norm(p1 - p4, axis=-1))

@@ -14,7 +14,7 @@ from facelift.export import TOLERANCE_PX, ExportConfig, _wrap, export, parity_px
 from facelift.models.detector import LandmarkDetector
 from facelift.models.lifter import Lifter
 from facelift.onnx_lifter import OnnxLifter
-from facelift.sources import OPEN_HEAD, detector_sources, listed, packed_source
+from facelift.sources import OPEN_HEAD, exported_sources, listed, packed_source
 
 
 def write_run(root, task: str, model: torch.nn.Module, sources=()):
@@ -75,7 +75,7 @@ def test_batch_size_is_free_and_the_card_travels(exported):
 
 def test_the_file_says_what_it_was_made_from(exported):
     assert json.loads(OnnxLifter(exported).metadata["sources"]) == listed(OPEN_HEAD)
-    assert detector_sources(str(exported)) == list(OPEN_HEAD)
+    assert exported_sources(str(exported)) == list(OPEN_HEAD)
 
 
 def test_permissive_weights_have_no_source_that_is_not_free_or_unknown(lifter, tmp_path):
@@ -146,5 +146,5 @@ def test_what_is_no_run_or_no_detector_is_refused(tmp_path, exported):
     with pytest.raises(ValueError, match="expected a detector with output points_wflw98"):
         NetworkDetector(exported)
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ValueError, match=r"text\.onnx: expected an ONNX file"):
+    with pytest.raises(ValueError, match=r"text\.onnx: expected weights in ONNX format, found"):
         NetworkDetector(tmp_path / "text.onnx")

@@ -16,7 +16,7 @@ from facelift.sources import (
     SCENE_FILES,
     WFLW,
     Source,
-    detector_sources,
+    exported_sources,
     listed,
     noted_sources,
     packed_source,
@@ -73,9 +73,9 @@ def test_what_does_not_say_is_not_free(tmp_path, loop):
     (source,) = training_sources(LifterConfig(loop=loop, views=tmp_path, sets=(), dev_heads=1))
     assert not source.free and "views.json" in source.name
     assert not noted_sources(tmp_path / "nothing.json")[0].free
-    assert detector_sources("mediapipe") == [MEDIAPIPE] and not MEDIAPIPE.free
+    assert exported_sources("mediapipe") == [MEDIAPIPE] and not MEDIAPIPE.free
     (tmp_path / "text.onnx").write_text("no network")
-    assert not detector_sources(str(tmp_path / "text.onnx"))[0].free
+    assert not exported_sources(str(tmp_path / "text.onnx"))[0].free
 
 
 def test_lifted_labels_carry_their_detectors_sources(tmp_path):
@@ -103,3 +103,9 @@ def test_every_training_set_of_a_detector_is_a_source(tmp_path, loop):
 def test_the_data_folder_itself_teaches_nothing(loop):
     config = DetectorConfig(loop=loop, data=Path("photos"), sets=("merl_train",))
     assert training_sources(config) == [packed_source("merl_train")]
+
+
+def test_the_shipped_lifter_names_what_it_learned_from():
+    names = {source.name for source in exported_sources("shipped")}
+    assert {"AFLW photos with MERL-RAV labels", "ICT-FaceKit Light"} <= names
+    assert not any(name.startswith("whatever") for name in names)

@@ -9,23 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from jaxtyping import Float, UInt8
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from facelift.geometry.rotation import MIRROR
 from facelift.landmarks import SCHEMES, WFLW98
+from facelift.onnx_session import open_session
 
 FORMAT = "2"
 OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility", "marks", "marks_cholesky")
 BATCH = 32
 """Crops in one run, so that a crowd does not need memory without bound."""
-_LOAD_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +64,7 @@ class OnnxLifter:
         Raises FileNotFoundError, or ValueError for a file that is not such a network.
         """
         self.path = Path(path) if path is not None else shipped_weights()
-        self._session = _session(self.path, threads or min(4, _cpus()))
+        self._session = open_session(self.path, threads=threads or min(4, _cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.input_size = _checked(self._session, self.metadata, self.path)
 
@@ -115,24 +107,6 @@ def _covariance(cholesky: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "n 9
     l00, l10, l11 = np.moveaxis(cholesky, -1, 0)
     rows = [np.stack([l00 * l00, l00 * l10], -1), np.stack([l00 * l10, l10 * l10 + l11 * l11], -1)]
     return np.stack(rows, -2)
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected weights in ONNX format, found no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the CPU to others
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
-        size = path.stat().st_size
-        reason = str(error).splitlines()[0][:200]
-        raise ValueError(
-            f"{path}: expected weights in ONNX format, found {size} bytes that do not load: {reason}"
-        ) from error
 
 
 def _checked(session: onnxruntime.InferenceSession, metadata: dict[str, str], path: Path) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
+from facelift.onnx_lifter import shipped_weights
+from facelift.onnx_session import open_session
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,20 @@ def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> 
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
 
 
-def detector_sources(detector: str) -> list[Source]:
-    """Of a 2D detector as `facelift lift` takes it: mediapipe, or an exported file that carries its sources.
+def exported_sources(detector: str) -> list[Source]:
+    """Of a 2D detector as `facelift lift` takes it: mediapipe, shipped, or an exported file that carries its sources.
 
     A file that does not load carries none: whoever opens it to detect says what is wrong with it.
     """
     if detector == "mediapipe":
         return [MEDIAPIPE]
+    path = shipped_weights() if detector == "shipped" else Path(detector)
     try:
-        session = onnxruntime.InferenceSession(detector, providers=["CPUExecutionProvider"])
-    except (RuntimeError, onnxruntime_pybind11_state.InvalidProtobuf, onnxruntime_pybind11_state.NoSuchFile):
-        return [unrecorded(Path(detector))]
+        session = open_session(path)
+    except (FileNotFoundError, ValueError):
+        return [unrecorded(path)]
     noted = session.get_modelmeta().custom_metadata_map.get("sources")
-    return _read(json.loads(noted)) if noted else [unrecorded(Path(detector))]
+    return _read(json.loads(noted)) if noted else [unrecorded(path)]
 
 
 def noted_sources(note: Path) -> list[Source]:

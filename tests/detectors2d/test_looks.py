@@ -114,7 +114,7 @@ def test_the_shipped_lifter_is_a_detector_that_says_what_the_predictor_says():
 
 def test_a_file_that_is_neither_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ValueError, match=r"text\.onnx: expected an ONNX file"):
+    with pytest.raises(ValueError, match=r"text\.onnx: expected weights in ONNX format, found"):
         build_detector(str(tmp_path / "text.onnx"))
     with pytest.raises(FileNotFoundError, match='expected "mediapipe", "shipped" or the path'):
         build_detector("gone.onnx")

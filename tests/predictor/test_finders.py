@@ -145,10 +145,10 @@ def test_box_follows_the_photo(data_dir, name):
 
 
 def test_other_files_are_named(weights, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.onnx: expected a face finder exported by"):
+    with pytest.raises(FileNotFoundError, match=r"none\.onnx: expected weights in ONNX format"):
         NetworkFinder(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("nothing")
-    with pytest.raises(ValueError, match=r"text\.onnx: expected an ONNX file"):
+    with pytest.raises(ValueError, match=r"text\.onnx: expected weights in ONNX format, found"):
         NetworkFinder(tmp_path / "text.onnx")
     with pytest.raises(ValueError, match=r"tiny\.onnx: expected a face finder with scores, boxes and points"):
         NetworkFinder(weights)

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import DEFINITIONS, SCHEMES
+from facelift.onnx_session import open_session
 
 
 class NetworkDetector:
@@ -28,17 +29,7 @@ class NetworkDetector:
         mirror: bool = False,
     ):
         """`refine` and `mirror` as in `looks.look`."""
-        import onnxruntime
-
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: expected a detector exported by `facelift export`, found no file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf) as error:
-            raise ValueError(f"{path}: expected an ONNX file, found one that does not load: {error}") from error
+        self._session = open_session(Path(path), threads=threads)
         names = [output.name for output in self._session.get_outputs()]
         if f"points_{definition}" not in names:
             raise ValueError(f"{path}: expected a detector with output points_{definition}, found outputs {names}")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from jaxtyping import Float, UInt8
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from facelift.finders.protocol import FoundFaces, distinct, roll_of, shrunk
+from facelift.onnx_session import open_session
 
 MULTIPLE = 32
 """The network takes pictures whose sides are multiples of this, px."""
@@ -41,15 +40,7 @@ class NetworkFinder:
         threads: int = 1,
     ):
         path = Path(weights) if weights else Path(str(resources.files("facelift") / "weights" / "facelift-finder.onnx"))
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: expected a face finder exported by `facelift export`, found no file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (ort_errors.Fail, ort_errors.InvalidProtobuf, ort_errors.InvalidGraph) as error:
-            raise ValueError(f"{path}: expected an ONNX file, found one that does not load: {error}") from error
+        self._session = open_session(path, threads=threads)
         outputs = [output.name for output in self._session.get_outputs()]
         if outputs != ["scores", "boxes", "points"]:
             raise ValueError(f"{path}: expected a face finder with scores, boxes and points, found outputs {outputs}")

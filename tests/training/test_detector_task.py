@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import tarfile
 
 import cv2
@@ -22,11 +23,13 @@ from facelift.datasets.training_sets import (
     split,
 )
 from facelift.datasets.views import ViewsConfig, build_views
+from facelift.export import ExportConfig, export
 from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, LAPA106, MEDIAPIPE478, WFLW98, conversion
 from facelift.models.detector import LandmarkDetector
-from facelift.sources import PROCEDURAL_HEAD, detector_sources
+from facelift.models.lifter import Lifter
+from facelift.sources import PROCEDURAL_HEAD, exported_sources, listed, noted_sources, packed_source
 from facelift.training.config import DetectorConfig, LoopConfig
 from facelift.training.detector_task import DetectorTask, samples_of, spread
 
@@ -326,7 +329,28 @@ def test_views_alone_teach_a_detector_without_any_photo(root, tmp_path):
     assert 0 < float(last["views.wflw98.nme"]) < 100
     out = tmp_path / "detector.onnx"
     assert main(["export", "--run", str(tmp_path / "run"), "--out", str(out), "--permissive"]) == 0
-    assert detector_sources(str(out)) == [PROCEDURAL_HEAD]
+    assert exported_sources(str(out)) == [PROCEDURAL_HEAD]
+
+
+def test_a_detector_starts_from_an_exported_lifter(root, tmp_path):
+    """Its encoder and decoder after a step that moves nothing, without the pose tokens; its sources are noted too."""
+    torch.manual_seed(0)
+    lifter = Lifter()
+    with torch.no_grad():
+        for parameter in lifter.parameters():  # no two are equal, as after a training
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    (tmp_path / "lifter").mkdir()
+    torch.save({"averaged": lifter.state_dict()}, tmp_path / "lifter" / "checkpoint.pt")
+    description = {"task": "lifter", "encoder": "mobile", "sources": listed([packed_source("merl_train")])}
+    (tmp_path / "lifter" / "config.json").write_text(json.dumps(description))
+    exported = export(ExportConfig(run=tmp_path / "lifter", out=tmp_path / "lifter.onnx"))
+    run = ["--loop.run", str(tmp_path / "run"), "--loop.steps", "1", "--loop.lr", "0", "--loop.batch", "4"]
+    given = ["--sets", "--views", str(root / "views"), "--labels-3d", "exact", "--start", str(exported)]
+    assert main(["train", "detector", *run, *given]) == 0
+    found = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["averaged"]
+    torch.testing.assert_close(found["decoder.tokens"], lifter.decoder.tokens[:98])
+    torch.testing.assert_close(found["encoder.fuse.weight"], lifter.encoder.fuse.weight)
+    assert packed_source("merl_train") in noted_sources(tmp_path / "run" / "config.json")
 
 
 def test_what_cannot_be_learned_from_is_named(root, tmp_path, capsys):

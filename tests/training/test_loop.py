@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,17 @@ def test_batches_of_worker_processes_are_those_of_the_thread_and_a_stop_reaches_
     assert torch.load(stopped, weights_only=True)["step"] == 10
     resumed = weights(train(Line(), config(tmp_path / "workers", workers=1), {"task": "line"}))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_not_waited_for(tmp_path):
+    """It ignores SIGTERM: left alive it would keep the training's process, which joins its children, from its end."""
+    task = Line()
+    batch, task.evaluate = task.batch, lambda model: os.kill(os.getpid(), signal.SIGTERM) or {"error": 0.0}
+    task.batch = lambda step, rank, world: time.sleep(1000) if step >= 10 else batch(step, rank, world)
+    stopped = train(task, config(tmp_path, workers=1), {"task": "line"})
+    assert torch.load(stopped, weights_only=True)["step"] == 10
     assert not multiprocessing.active_children()
 
 

@@ -37,7 +37,7 @@ from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
 from facelift.onnx_lifter import shipped_weights
-from facelift.sources import detector_sources, listed, scene_sources, unrecorded
+from facelift.sources import exported_sources, listed, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ def _describe(
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
     scene = scene_sources(config.generator, config.data, photos=config.photos)
     sources = [unrecorded(Path(generator.name))] if generator else scene
-    sources += [unrecorded(Path(type(detector).__name__))] if detector else detector_sources(config.detector)
+    sources += [unrecorded(Path(type(detector).__name__))] if detector else exported_sources(config.detector)
     versions = {name: _version(name) for name in packages}
     return fixed, {"format": 1, "faces": config.faces, "sources": listed(sources), "versions": versions}
 

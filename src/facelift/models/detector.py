@@ -13,6 +13,7 @@ from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
 from facelift.models.encoders import build_encoder, token_count
 from facelift.models.heads import Head, full_precision
+from facelift.models.lifter import Lifter
 
 _REACH = 0.05
 """Standard deviation, in crop widths, of the weights by which a landmark without a WFLW-98 partner mixes tokens."""
@@ -84,6 +85,13 @@ class LandmarkDetector(nn.Module):
         for name, head in self.heads.items():
             assert isinstance(head, DefinitionHead)
             head.start_at(means[name])
+
+    def start_from_lifter(self, lifter: Lifter) -> None:
+        """Takes encoder and decoder from a lifter with the same encoder, without its three pose tokens."""
+        taken = lifter.decoder.state_dict()
+        taken["tokens"] = taken["tokens"][: len(self.decoder.tokens)]
+        self.encoder.load_state_dict(lifter.encoder.state_dict())
+        self.decoder.load_state_dict(taken)
 
     def forward(
         self, image: Float[Tensor, "b 3 s s"], rows: Mapping[str, Int[Tensor, "k"]] | None = None

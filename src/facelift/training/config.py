@@ -115,6 +115,8 @@ class DetectorConfig:
     views_definition: Literal["wflw98", "head98"] = "wflw98"
     """What the renders label. A head model's exact landmarks mean other points of jaw and brows than people do: beside
     photos they belong into head98."""
+    start: Path | None = None
+    """The .onnx file of a lifter whose encoder and decoder this detector starts from."""
     shares: dict[str, float] = field(default_factory=dict)
     """Share of each training set in a batch, by name (those of --sets, wflw_train, lapa_train, views); all or none. By
     default they go with the square root of the number of faces."""

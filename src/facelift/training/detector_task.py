@@ -20,6 +20,7 @@ from facelift.landmarks import DEFINITIONS, SCHEMES
 from facelift.losses.laplacian import laplacian_loss
 from facelift.losses.visibility import state_cross_entropy
 from facelift.models.detector import LandmarkDetector, Points2D
+from facelift.models.lifter import Lifter
 from facelift.sources import listed
 from facelift.training.config import DetectorConfig
 from facelift.training.dev_metrics import definition_metrics, definition_table
@@ -48,6 +49,13 @@ class DetectorTask:
         self.model = LandmarkDetector(encoder=config.encoder, definitions=self.definitions)
         self.size = self.model.encoder.image_size
         self.model.start_at({name: torch.as_tensor(mean) for name, mean in self._mean_shapes().items()})
+        if config.start:
+            from facelift.checkpoints.onnx_weights import start_from_exported
+
+            lifter = Lifter(encoder=config.encoder)
+            images = [self.batch(step)["image"].float() / 255 for step in range(4)]
+            start_from_exported(lifter, config.start, torch.cat(images), fresh=("marks.",))
+            self.model.start_from_lifter(lifter)
 
     def _mean_shapes(self) -> dict[str, Float[np.ndarray, "k 2"]]:
         """Mean of some labels of each definition, crop widths; the middle for a landmark without any."""

@@ -8,6 +8,7 @@ from facelift.sources import (
     TORCHVISION,
     WFLW,
     Source,
+    exported_sources,
     noted_sources,
     packed_source,
     scene_sources,
@@ -26,7 +27,7 @@ KNOWN = {
 NOTES = {"views": "views.json", "frames": "frames.json"}
 """Options that name a folder or several, and the file there in which the stage that wrote it lists its sources."""
 CHECKPOINTS = ("detector", "start", "teacher")
-"""Options that name a checkpoint, beside which its config.json lists them, or its run folder."""
+"""Options that name an exported file, which carries them, or a checkpoint or its run folder, where config.json does."""
 
 
 def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
@@ -46,5 +47,7 @@ def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
     for name in CHECKPOINTS:
         if name in given:
             path = given[name]
-            found += noted_sources((path if path.is_dir() else path.parent) / "config.json")
+            exported = path.suffix == ".onnx"
+            note = (path if path.is_dir() else path.parent) / "config.json"
+            found += exported_sources(str(path)) if exported else noted_sources(note)
     return list(dict.fromkeys(found))

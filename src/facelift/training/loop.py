@@ -1,8 +1,10 @@
 """The training loop: one for every task, on Lightning Fabric, resumable to the step."""
 
 import copy
+import gc
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import threading
@@ -234,7 +236,16 @@ def _prefetch(
             worker_init_fn=_start_worker,
             pin_memory=fabric.device.type == "cuda",
         )
-        yield from loader
+        others = set(multiprocessing.active_children())
+        batches = iter(loader)
+        workers = set(multiprocessing.active_children()) - others
+        try:
+            yield from batches
+        finally:
+            del batches  # asks them to end
+            for worker in workers:
+                worker.kill()  # they ignore what ends others: one that hangs would be waited for at exit, for ever
+                worker.join()
         return
     with ThreadPoolExecutor(1) as pool:
         make = lambda step: pool.submit(task.batch, step, *place)  # noqa: E731
@@ -261,7 +272,12 @@ class _Steps(Dataset[Batch]):
 
 
 def _start_worker(_number: int) -> None:
-    """A scheduler ends all processes at once; the training must still be able to write its checkpoint."""
+    """A scheduler ends all processes at once; the training must still be able to write its checkpoint.
+
+    What the fork copied is never collected here: sessions of ONNX Runtime or MediaPipe would wait, as they are
+    destroyed, for threads that did not come along.
+    """
+    gc.freeze()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 

@@ -51,7 +51,7 @@ def test_errors_on_heads_leave_size_out_and_count_hidden_landmarks():
     moved[0] += [0.03, 0.04]
     turned[1] = roll_rotation(np.radians(24.0)) @ rotation[1]
     found = LifterOutput(
-        *(torch.as_tensor(a) for a in (landmarks, turned, translation, moved)), *(torch.zeros(0) for _ in range(4))
+        *(torch.as_tensor(a) for a in (landmarks, turned, translation, moved)), *(torch.zeros(0) for _ in range(5))
     )
     errors = head_errors(found, truth, rotation, translation)
     box = np.ptp(points[0, :96], axis=0)

@@ -53,6 +53,11 @@ def points_distance(
     return masked_mean((squared + 1e-12).sqrt(), weight)
 
 
+def glance_error(glance: Float[Tensor, "*b n 2"], points: Float[Tensor, "*b n 2"]) -> Float[Tensor, ""]:
+    """Mean |r_x| + |r_y| in `SMALL_ERROR` between a first guess and the network's points, which it does not move."""
+    return ((glance - points.detach()) / SMALL_ERROR).abs().sum(-1).mean()
+
+
 def translation_mse(prediction: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"]) -> Float[Tensor, ""]:
     """Mean over coordinates and samples of the squared error, canonical units squared."""
     return (prediction - target).square().mean()

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from facelift.datasets.sample import VISIBLE
-from facelift.landmarks import DEFINITIONS, SCHEMES, conversion, mean_head
+from facelift.landmarks import DEFINITIONS, SCHEMES, conversion
 from facelift.losses.laplacian import cholesky_from_raw
-from facelift.models.decoder import TokenDecoder
-from facelift.models.encoders import build_encoder, token_count
+from facelift.models.decoder import TokenDecoder, frontal_shape
+from facelift.models.encoders import build_encoder, map_channels, see, token_count
 from facelift.models.heads import Head, full_precision
 from facelift.models.lifter import Lifter
 
@@ -27,6 +27,8 @@ class Points2D(NamedTuple):
     """Lower-triangular factor of each point's covariance."""
     state: Float[Tensor, "b n 3"]
     """Logits: seen, hidden by something else, hidden by the head itself."""
+    glance: Float[Tensor, "b n 2"]
+    """Where the decoder took its closer look at landmarks that are WFLW-98's too, and `points` for all others."""
 
     def visibility(self) -> Float[Tensor, "b n"]:
         """Probability that the point is seen."""
@@ -54,12 +56,17 @@ class DefinitionHead(nn.Module):
     def start_at(self, mean: Float[Tensor, "n 2"]) -> None:
         """Sets the mean shape (crop widths), and by it the mix of the landmarks that WFLW-98 has no partner for."""
         self.mean.copy_(mean)
-        near = torch.softmax(-(torch.cdist(mean, _frontal_shape()) / _REACH).square() / 2, dim=-1)
+        near = torch.softmax(-(torch.cdist(mean, frontal_shape()) / _REACH).square() / 2, dim=-1)
         without = self.mix.sum(-1) == 0
         self.mix[without] = near[without]
 
     def landmark_tokens(self, tokens: Float[Tensor, "b 98 w"]) -> Float[Tensor, "b n w"]:
         return self.mix @ tokens + self.place
+
+    def own(self, places: Float[Tensor, "b 98 2"], others: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+        """The places of the landmarks that are WFLW-98's too, and `others` for the rest."""
+        same = (self.mix.amax(-1) == 1)[:, None]
+        return torch.where(same, self.mix @ places.float(), others)
 
     def forward(self, tokens: Float[Tensor, "b n w"]) -> tuple[Float[Tensor, "b n 2"], Float[Tensor, "b n 2 2"]]:
         """(points, Cholesky factors) of `landmark_tokens`."""
@@ -76,7 +83,12 @@ class LandmarkDetector(nn.Module):
             if name not in DEFINITIONS:
                 raise ValueError(f"landmark definition: expected one of {sorted(DEFINITIONS)}, found {name!r}")
         self.encoder = build_encoder(encoder)
-        self.decoder = TokenDecoder(tokens=98, image_width=self.encoder.width, image_tokens=token_count(self.encoder))
+        self.decoder = TokenDecoder(
+            tokens=98,
+            image_width=self.encoder.width,
+            image_tokens=token_count(self.encoder),
+            maps=map_channels(self.encoder),
+        )
         self.heads = nn.ModuleDict({name: DefinitionHead(name, self.decoder.width) for name in definitions})
         self.state = Head(self.decoder.width, 3)
 
@@ -97,16 +109,19 @@ class LandmarkDetector(nn.Module):
         self, image: Float[Tensor, "b 3 s s"], rows: Mapping[str, Int[Tensor, "k"]] | None = None
     ) -> dict[str, Points2D]:
         """Every definition on every face; of a definition in `rows`, on these faces alone."""
-        tokens = self.decoder(self.encoder(image))
+        tokens, glance = self.decoder(*see(self.encoder, image))
         with full_precision(tokens):
-            return {name: self._points(name, tokens.float(), rows) for name in self.heads}
+            return {name: self._points(name, tokens.float(), glance, rows) for name in self.heads}
 
-    def _points(self, name: str, tokens: Tensor, rows: Mapping[str, Int[Tensor, "k"]] | None) -> Points2D:
-        head = self.heads[name]
+    def _points(
+        self, name: str, tokens: Tensor, glance: Tensor | None, rows: Mapping[str, Int[Tensor, "k"]] | None
+    ) -> Points2D:
+        head, chosen = self.heads[name], slice(None) if rows is None else rows[name]
         assert isinstance(head, DefinitionHead)
-        marks = head.landmark_tokens(tokens if rows is None else tokens[rows[name]])
+        marks = head.landmark_tokens(tokens[chosen])
         points, cholesky = head(marks)
-        return Points2D(points, cholesky, self.state(marks))
+        looked = points.detach() if glance is None else head.own(glance[chosen], points.detach())
+        return Points2D(points, cholesky, self.state(marks), looked)
 
 
 def _known_mix(scheme: str) -> Float[Tensor, "n 98"]:
@@ -116,10 +131,3 @@ def _known_mix(scheme: str) -> Float[Tensor, "n 98"]:
     if scheme == "lapa106":
         return torch.tensor(conversion("lapa106", "wflw98").T, dtype=torch.float32)
     return torch.tensor(conversion("wflw98", scheme), dtype=torch.float32)
-
-
-def _frontal_shape() -> Float[Tensor, "98 2"]:
-    """The mean head from the front, as large in the crop as a face is; crop widths."""
-    flat = torch.tensor(mean_head()[:, :2] * [1, -1], dtype=torch.float32)
-    low, high = flat.amin(0), flat.amax(0)
-    return 0.5 + (flat - (low + high) / 2) / (1.5 * (high - low).max())

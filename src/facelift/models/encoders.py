@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from facelift.models.mobile import MobileEncoder
 
@@ -24,6 +26,16 @@ def build_encoder(name: str) -> "Encoder":
     if name not in constructors:
         raise ValueError(f"encoder: expected small (mobile), base (vit_b16), resnet50 or resnet152, found {name!r}")
     return constructors[name]()
+
+
+def see(encoder: "Encoder", image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b t w"], list[Tensor]]:
+    """The encoder's tokens, and feature maps (b, c, h, w) for a closer look where it has some."""
+    return encoder.see(image) if isinstance(encoder, MobileEncoder) else (encoder(image), [])
+
+
+def map_channels(encoder: "Encoder") -> tuple[int, ...]:
+    """Channels of the maps that `see` gives."""
+    return encoder.maps if isinstance(encoder, MobileEncoder) else ()
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from facelift.checkpoints.safe_load import fill
 from facelift.geometry import intrinsics, project, rotation_from_6d, sphere_translation
 from facelift.losses.laplacian import cholesky_from_raw
 from facelift.models.decoder import TokenDecoder
-from facelift.models.encoders import build_encoder, token_count
+from facelift.models.encoders import build_encoder, map_channels, see, token_count
 from facelift.models.heads import Head, full_precision
 
 FRONTAL_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
@@ -38,6 +38,8 @@ class LifterOutput(NamedTuple):
     """Where people mark the landmarks in the picture: the jaw on the visible outline. Crop widths."""
     marks_cholesky: Float[Tensor, "b 98 2 2"]
     """Lower-triangular factor of the covariance of `marks`, crop widths."""
+    glance: Float[Tensor, "b 98 2"]
+    """Where the decoder took its closer look, crop widths; `points` where the encoder has no maps for one."""
 
 
 class Lifter(nn.Module):
@@ -55,7 +57,10 @@ class Lifter(nn.Module):
         super().__init__()
         self.encoder = build_encoder(encoder)
         self.decoder = TokenDecoder(
-            tokens=98 + 3, image_width=self.encoder.width, image_tokens=token_count(self.encoder)
+            tokens=98 + 3,
+            image_width=self.encoder.width,
+            image_tokens=token_count(self.encoder),
+            maps=map_channels(self.encoder),
         )
         width = self.decoder.width
         self.offset, self.spread, self.marks = Head(width, 3), Head(width, 4), Head(width, 5)
@@ -65,11 +70,11 @@ class Lifter(nn.Module):
         self.register_buffer("K", torch.tensor(intrinsics(1.0), dtype=torch.float32), persistent=False)
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> LifterOutput:
-        tokens = self.decoder(self.encoder(image))
+        tokens, glance = self.decoder(*see(self.encoder, image))
         with full_precision(tokens):
-            return self._read(tokens.float())
+            return self._read(tokens.float(), glance)
 
-    def _read(self, tokens: Float[Tensor, "b 101 w"]) -> LifterOutput:
+    def _read(self, tokens: Float[Tensor, "b 101 w"], glance: Tensor | None) -> LifterOutput:
         marks, turn, shift, depth = tokens[:, :98], tokens[:, 98], tokens[:, 99], tokens[:, 100]
         landmarks = self.template + OFFSET_SCALE * self.offset(marks)
         rotation = rotation_from_6d(self.frontal + self.rotation(turn))
@@ -86,6 +91,7 @@ class Lifter(nn.Module):
             spread[..., 3],
             points.detach() + MARK_SCALE * marked[..., :2],
             SIGMA_SCALE * cholesky_from_raw(marked[..., 2:]),
+            points.detach() if glance is None else glance.float(),
         )
 
     def start_from_detector(self, state: dict[str, Tensor], *, path: Path | str) -> None:

@@ -85,6 +85,10 @@ class LossWeights:
     """Angle to the teacher's rotation, radians (--teacher)."""
     teacher_landmarks: float = 20.0
     """Distance of the canonical 3D landmarks to the teacher's (--teacher)."""
+    closure: float = 2.0
+    """Squared error of how far lids and lips are apart in the picture."""
+    glance: float = 0.1
+    """Distance of the decoder's first guess to its points."""
     visibility: float = 0.3
     """Cross-entropy of the visibility, which the paper does not predict."""
 
@@ -177,7 +181,8 @@ class LifterConfig:
     labels: Path | None = None
     """Pseudo-labels by `facelift label fill` for what iBUG-68 lacks."""
     detector: Path | None = None
-    """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from."""
+    """Checkpoint of a 2D detector whose encoder and decoder the lifter starts from; heads and pose tokens are fresh, or
+    those of --start."""
     start: Path | None = None
     """Checkpoint of a lifter that this one starts from, or the .onnx file of one."""
     teacher: Path | None = None

@@ -17,7 +17,9 @@ from facelift.datasets.readers.lapa import LaPa
 from facelift.datasets.readers.wflw import WFLW
 from facelift.datasets.training_sets import PackedPhotos, ReaderPhotos, RenderedViews, TrainingSet
 from facelift.landmarks import DEFINITIONS, SCHEMES
+from facelift.losses.closure import closure_loss
 from facelift.losses.laplacian import laplacian_loss
+from facelift.losses.points import glance_error
 from facelift.losses.visibility import state_cross_entropy
 from facelift.models.detector import LandmarkDetector, Points2D
 from facelift.models.lifter import Lifter
@@ -33,6 +35,10 @@ log = logging.getLogger(__name__)
 
 STATE_WEIGHT = 0.3
 """Factor of the states' cross-entropy."""
+CLOSURE_WEIGHT = 1.0
+"""Factor of the error of how far lids and lips are apart."""
+GLANCE_WEIGHT = 0.1
+"""Factor of the distance of the decoder's first guess to its points."""
 
 
 class DetectorTask:
@@ -54,7 +60,7 @@ class DetectorTask:
 
             lifter = Lifter(encoder=config.encoder)
             images = [self.batch(step)["image"].float() / 255 for step in range(4)]
-            start_from_exported(lifter, config.start, torch.cat(images), fresh=("marks.",))
+            start_from_exported(lifter, config.start, torch.cat(images), fresh=("marks.", "decoder.look."))
             self.model.start_from_lifter(lifter)
 
     def _mean_shapes(self) -> dict[str, Float[np.ndarray, "k 2"]]:
@@ -92,7 +98,13 @@ class DetectorTask:
             losses[name] = laplacian_loss(predicted.points, target, predicted.cholesky, weight=labelled)
             losses[f"{name}_state"] = state_cross_entropy(predicted.state, batch[f"state.{name}"])
             share = len(rows[name]) / len(batch["image"])
-            total = total + share * (losses[name] + STATE_WEIGHT * losses[f"{name}_state"])
+            extra = STATE_WEIGHT * losses[f"{name}_state"]
+            if len(rows[name]):
+                extra = extra + GLANCE_WEIGHT * glance_error(predicted.glance, predicted.points)
+            if DEFINITIONS[name] == "wflw98":
+                losses[f"{name}_closure"] = closure_loss(predicted.points, target)
+                extra = extra + CLOSURE_WEIGHT * losses[f"{name}_closure"]
+            total = total + share * (losses[name] + extra)
         return {**losses, "loss": total}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -193,7 +205,7 @@ def predict_definitions(model: nn.Module, images: list[np.ndarray], batch: int =
         image = torch.as_tensor(np.stack(images[start : start + batch])).permute(0, 3, 1, 2).to(device)
         parts.append(model(image.float() / 255))
     return {
-        name: Points2D(*(torch.cat([part[name][i] for part in parts]).cpu() for i in range(3))) for name in parts[0]
+        name: Points2D(*(torch.cat([part[name][i] for part in parts]).cpu() for i in range(4))) for name in parts[0]
     }
 
 

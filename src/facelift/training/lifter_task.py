@@ -19,6 +19,7 @@ from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import RenderedView, ViewCache, generator_of
 from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight
+from facelift.losses.closure import closure_loss
 from facelift.losses.distillation import distillation_terms
 from facelift.losses.facelift_loss import (
     MultiViewTarget,
@@ -30,6 +31,7 @@ from facelift.losses.facelift_loss import (
     single_view_terms,
     weighted_sum,
 )
+from facelift.losses.points import glance_error
 from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifter, LifterOutput
 from facelift.sources import listed
@@ -71,8 +73,6 @@ class LifterTask:
             raise ValueError(f"{config.views}: expected views of {expected} for {config.encoder}, found {found}")
         self.renderer = _renderer(config) if config.render else None
         self.normals = torch.tensor(normals(), dtype=torch.float32)
-        if config.detector:
-            self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
         if config.fit_frames:
             if not self.faces or not self.real:
                 raise ValueError("--fit-frames: expected real photos to fit, found --sets empty or --real-share 0")
@@ -82,9 +82,11 @@ class LifterTask:
             from facelift.checkpoints.onnx_weights import start_from_exported
 
             images = [self.batch(step)["image"].float() / 255 for step in range(4)]
-            start_from_exported(self.model, config.start, torch.cat(images), fresh=("marks.",))
+            start_from_exported(self.model, config.start, torch.cat(images), fresh=("marks.", "decoder.look."))
         elif config.start:
             fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
+        if config.detector:
+            self.model.start_from_detector(read_state(config.detector, inside="averaged"), path=config.detector)
         bf16 = config.loop.precision == "bf16-mixed"
         self.teacher = Teacher(config.teacher, bf16=bf16) if config.teacher else None
         if config.farl:
@@ -195,6 +197,8 @@ class LifterTask:
             terms |= multi_view_terms(views, truth, points_loss=kind, beta=beta)
         if self.teacher:
             terms |= distillation_terms(predicted, self.teacher(batch["image"].float() / 255))
+        terms["closure"] = closure_loss(predicted.points, target)
+        terms["glance"] = glance_error(predicted.glance, predicted.points)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 

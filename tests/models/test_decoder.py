@@ -1,0 +1,68 @@
+"""The decoder's closer look: what it reads, where, and that it starts from next to nothing."""
+
+import pytest
+import torch
+from torch.nn.functional import grid_sample
+
+from facelift.losses.points import SMALL_ERROR, glance_error
+from facelift.models.decoder import CloseLook, TokenDecoder, frontal_shape
+from facelift.models.detector import LandmarkDetector
+
+
+@pytest.fixture
+def look() -> CloseLook:
+    torch.manual_seed(0)
+    return CloseLook(width=16, channels=(3, 5))
+
+
+def maps(batch: int) -> list[torch.Tensor]:
+    return [torch.randn(batch, channels, side, side) for channels, side in ((3, 32), (5, 16))]
+
+
+def test_a_fresh_look_hardly_changes_a_token_and_glances_at_the_mean_face(look):
+    tokens = torch.randn(2, 98, 16)
+    torch.nn.init.zeros_(look.place.weight)
+    torch.nn.init.zeros_(look.place.bias)
+    found, glance = look(tokens, maps(2))
+    torch.testing.assert_close(found, tokens, atol=0.01, rtol=0)
+    torch.testing.assert_close(glance, frontal_shape().expand(2, 98, 2))
+
+
+def test_neighbours_are_those_of_grid_sample_on_the_map_beyond_its_edge_too(look):
+    features, places = maps(4)[0], 1.6 * torch.rand(4, 98, 2) - 0.3
+    steps = torch.tensor([-1.0, 0.0, 1.0])
+    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij")[::-1], dim=-1).flatten(0, 1)  # x fastest
+    grid = 2 * (places[:, :, None] + offsets / 32) - 1
+    expected = grid_sample(features, grid, "bilinear", "border", align_corners=False)
+    torch.testing.assert_close(look._around(places, features), expected.permute(0, 2, 3, 1).flatten(2))
+
+
+def test_a_token_sees_the_maps_around_its_own_place_alone(look):
+    torch.nn.init.normal_(look.write.weight)
+    tokens, seen = torch.randn(1, 98, 16), [one.requires_grad_() for one in maps(1)]
+    found, glance = look(tokens, seen)
+    found[0, 54].sum().backward()
+    touched = seen[0].grad[0].abs().sum(0).nonzero()[:, [1, 0]]  # cells (x, y)
+    assert 9 <= len(touched) <= 16
+    assert ((touched + 0.5) / 32 - glance[0, 54]).abs().max() <= 2 / 32
+
+
+def test_the_first_guess_follows_the_points_and_leaves_them_alone():
+    glance, points = torch.zeros(2, 98, 2, requires_grad=True), torch.full((2, 98, 2), SMALL_ERROR, requires_grad=True)
+    error = glance_error(glance, points)
+    assert error.item() == pytest.approx(2)
+    error.backward()
+    assert points.grad is None and (glance.grad < 0).all()
+
+
+def test_without_maps_there_is_no_look():
+    tokens, glance = TokenDecoder(tokens=98, image_width=8, image_tokens=4)(torch.randn(2, 4, 8))
+    assert tokens.shape == (2, 98, 128) and glance is None
+
+
+def test_of_a_definition_the_landmarks_that_are_wflws_too_have_a_glance():
+    torch.manual_seed(0)
+    found = LandmarkDetector(definitions=("wflw98", "ibug68", "mediapipe478")).eval()(torch.rand(1, 3, 128, 128))
+    assert not torch.isclose(found["wflw98"].glance, found["wflw98"].points).all(-1).any()
+    torch.testing.assert_close(found["ibug68"].glance[:, 30], found["wflw98"].glance[:, 54])  # the nose's tip
+    assert torch.equal(found["mediapipe478"].glance, found["mediapipe478"].points)

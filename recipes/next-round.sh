@@ -5,8 +5,8 @@
 # Needs what small.sh needs. Two CPU cores: labels and mesh 6 min, views 5 min, detector 40 min, lifting and views 10 min,
 # lifter 45 min.
 set -euo pipefail
-weights=${1:?usage: recipes/next-round.sh WEIGHTS.onnx WORK_FOLDER}
-work=${2:?usage: recipes/next-round.sh WEIGHTS.onnx WORK_FOLDER}
+work=${1:?usage: recipes/next-round.sh WORK_FOLDER WEIGHTS.onnx}
+weights=${2:?usage: recipes/next-round.sh WORK_FOLDER WEIGHTS.onnx}
 export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THREADS=1
 mkdir -p "$work"
 

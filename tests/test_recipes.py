@@ -118,6 +118,27 @@ def test_the_check_runs_the_whole_chain(commands, request, monkeypatch, photos_t
     assert bounds == {"heads_nme", "heads_pose_deg", "train_loss", *(("nme",) if photos_there else ())}
 
 
+def test_the_next_round_passes_on_what_each_stage_made(commands, tmp_path):
+    called = [words for _, words in commands("next-round.sh", "weights.onnx")]
+    assert [words[0] for words in called] == [
+        "label",
+        "mesh",
+        "views",
+        "train",
+        "export",
+        "lift",
+        "views",
+        "train",
+        "export",
+    ]
+    exact, detector, exported, lift, views, lifter, last = (parsed(words) for words in called[2:])
+    assert detector.views == exact.out and detector.start == lifter.start == Path("weights.onnx")
+    assert exported.run == detector.loop.run == lifter.detector.parent and lift.detector == str(exported.out)
+    assert views.lift == lift.out and lifter.views == views.out and last.run == lifter.loop.run
+    made = [set(range(config.first_seed, config.first_seed + config.faces)) for config in (exact, lift)]
+    assert not made[0] & made[1]  # heads that the detector learned from are not lifted
+
+
 def test_the_ablations_take_what_the_work_folder_has(commands, tmp_path):
     work = tmp_path / "work"
     work.mkdir()

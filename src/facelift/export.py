@@ -16,6 +16,7 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.onnx_lifter import FORMAT, OUTPUTS
+from facelift.onnx_session import open_session
 from facelift.sources import Source, listed, noted_sources
 
 TOLERANCE_PX = 1e-4
@@ -113,10 +114,9 @@ def probe(size: int) -> np.ndarray:
 def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: float) -> float:
     """Largest difference of the points, and boxes, between torch and ONNX Runtime, px of the input; NaN where another
     output differs by 0.001 or one is not finite. `unit_px`: px of what the network gives points in."""
-    import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(str(onnx_file), providers=["CPUExecutionProvider"])
+    session = open_session(onnx_file)
     with torch.no_grad():
         expected = wrapped(torch.as_tensor(image))
     names = [output.name for output in session.get_outputs()]

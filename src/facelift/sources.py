@@ -58,14 +58,14 @@ def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> 
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
 
 
-def exported_sources(detector: str) -> list[Source]:
-    """Of a 2D detector as `facelift lift` takes it: mediapipe, shipped, or an exported file that carries its sources.
+def exported_sources(name: str) -> list[Source]:
+    """Of an exported network: an .onnx file, which carries them, `shipped`, or of `mediapipe`.
 
-    A file that does not load carries none: whoever opens it to detect says what is wrong with it.
+    A file that does not load carries none: whoever opens it to use it says what is wrong with it.
     """
-    if detector == "mediapipe":
+    if name == "mediapipe":
         return [MEDIAPIPE]
-    path = shipped_weights() if detector == "shipped" else Path(detector)
+    path = shipped_weights() if name == "shipped" else Path(name)
     try:
         session = open_session(path)
     except (FileNotFoundError, ValueError):

@@ -69,7 +69,8 @@ class Tracker:
         return {number: kept[number] for number in last if number in kept}
 
     def _found(self, frame: Photo, followed: dict[int, Face]) -> dict[int, Face]:
-        """What the finder sees beside the followed faces. A face that lies where one was just lost is that one."""
+        """What the finder sees beside the followed faces. A face that lies where one was just lost is that one, however
+        unsure the network is of it; a new one must be sure."""
         lost = {number: face for number, face in self._last.items() if number not in followed}
         new: dict[int, Face] = {}
         for face in self._predictor.predict_found(frame, self._beside(frame, followed)):
@@ -78,6 +79,8 @@ class Tracker:
             places = {number: _overlap(face.landmark_box, [old]) for number, old in lost.items()}
             number = max(places, key=places.__getitem__, default=None)
             if number is None or places[number] < self._follow.min_overlap:
+                if not _is_good(face, self._follow):
+                    continue
                 number, self._next = self._next, self._next + 1
             lost.pop(number, None)
             new[number] = face

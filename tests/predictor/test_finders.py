@@ -114,7 +114,8 @@ def test_turned_faces_are_found_and_their_landmarks_turn_with_them(degrees):
     (before,), (after,) = predictor.predict(upright), predictor.predict(image)
     turn = roll_rotation(np.array(np.radians(degrees)))[:2, :2]
     expected = (before.points_2d - 256) @ turn.T + 256
-    assert np.linalg.norm(after.points_2d - expected, axis=-1).mean() < 0.02 * 98
+    face_px = 98
+    assert np.linalg.norm(after.points_2d - expected, axis=-1).mean() < 0.02 * face_px
     assert after.euler_deg[2] - before.euler_deg[2] == pytest.approx(degrees, abs=5)
 
 

@@ -144,6 +144,13 @@ def test_a_face_of_which_the_network_is_unsure_keeps_its_number_while_the_finder
     assert predictor.finder.frames == 4  # after the last unsure frame once, then it rests
 
 
+def test_what_the_network_takes_for_no_face_gets_no_number(predictor):
+    """The finder alone sees the faint disc, as long as nobody was there; the face that comes later is the first."""
+    tracker = Tracker(predictor)
+    assert tracker.update(frame((100, 100, 30), brightness=FAINT)) == {}
+    assert list(tracker.update(frame((100, 100, 30)))) == [0]
+
+
 def test_a_face_that_jumps_is_another(predictor):
     """The crop still shows the disc, 50 px further on, but that is no movement within one frame."""
     jump = [frame((100, 100, 32)), frame((146, 100, 32))]

@@ -313,6 +313,8 @@ def test_training_on_all_kinds_of_sets_learns_and_reports(root, tmp_path, capsys
     for name in ("wflw98", "merl68", "ibug68", "wflw98_outline", "lapa106", "mediapipe478", "head98"):
         assert float(last[f"train_{name}"]) < float(first[f"train_{name}"]) - 0.1, name
     assert float(last["train_merl68_state"]) < 0.5  # log 3 at the start
+    assert float(last["train_head98_closure"]) < float(first["train_head98_closure"])
+    assert "train_merl68_closure" not in last  # its numbers are others
     table = (tmp_path / "run" / "definitions.md").read_text()
     for row in ("| with_states | merl68 |", "| without | ibug68 |", "| lapa_train | lapa106 |", "| views | head98 |"):
         assert row in table
@@ -348,7 +350,10 @@ def test_a_detector_starts_from_an_exported_lifter(root, tmp_path):
     given = ["--sets", "--views", str(root / "views"), "--labels-3d", "exact", "--start", str(exported)]
     assert main(["train", "detector", *run, *given]) == 0
     found = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["averaged"]
-    torch.testing.assert_close(found["decoder.tokens"], lifter.decoder.tokens[:98])
+    expected = lifter.decoder.state_dict() | {"tokens": lifter.decoder.tokens[:98]}
+    assert "look.read.weight" in expected
+    for name, value in expected.items():
+        torch.testing.assert_close(found[f"decoder.{name}"], value)
     torch.testing.assert_close(found["encoder.fuse.weight"], lifter.encoder.fuse.weight)
     assert packed_source("merl_train") in noted_sources(tmp_path / "run" / "config.json")
 

@@ -16,6 +16,8 @@ from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
 from facelift.datasets.views import RenderedView, ViewCache
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
 from facelift.landmarks import conversion, mean_head, normals
+from facelift.models.detector import LandmarkDetector
+from facelift.models.lifter import Lifter
 from facelift.training.config import LifterConfig, LoopConfig
 from facelift.training.lifter_task import LifterTask, frame_weight
 
@@ -134,7 +136,20 @@ MULTI_VIEW, MULTI_FRAME = {"points_3d", "translation", "points_2d", "rotation"},
     ],
 )
 def test_a_batch_teaches_what_its_halves_know(config, changes, expected):
-    assert terms(make(config, **changes)) == expected | {"visibility"}
+    assert terms(make(config, **changes)) == expected | {"closure", "glance", "visibility"}
+
+
+def test_it_starts_from_a_lifters_heads_and_a_detectors_encoder_and_decoder(config, tmp_path):
+    torch.manual_seed(7)
+    lifter, detector = Lifter(), LandmarkDetector()
+    for name, model in {"lifter": lifter, "detector": detector}.items():
+        torch.nn.init.normal_(model.encoder.fuse.weight)
+        torch.save({"averaged": model.state_dict()}, tmp_path / f"{name}.pt")
+    started = make(config, start=tmp_path / "lifter.pt", detector=tmp_path / "detector.pt").model
+    torch.testing.assert_close(started.decoder.tokens, torch.cat([detector.decoder.tokens, lifter.decoder.tokens[98:]]))
+    torch.testing.assert_close(started.decoder.look.read.weight, detector.decoder.look.read.weight)
+    torch.testing.assert_close(started.encoder.fuse.weight, detector.encoder.fuse.weight)
+    torch.testing.assert_close(started.rotation.out.weight, lifter.rotation.out.weight)
 
 
 def test_without_photos_nothing_of_a_photo_enters(config, monkeypatch):

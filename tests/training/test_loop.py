@@ -1,6 +1,7 @@
 """The loop: an interrupted run ends as an undisturbed one does, and its folder says what was run."""
 
 import csv
+import gc
 import json
 import multiprocessing
 import os
@@ -85,6 +86,31 @@ def test_a_worker_that_hangs_is_not_waited_for(tmp_path):
     stopped = train(task, config(tmp_path, workers=1), {"task": "line"})
     assert torch.load(stopped, weights_only=True)["step"] == 10
     assert not multiprocessing.active_children()
+
+
+class Session:
+    """Destroyed in another process than that which made it, it would hang: here it leaves a note."""
+
+    def __init__(self, note):
+        self.note, self.itself = note, self  # a cycle, that only the collector ends
+
+    def __del__(self):
+        self.note.touch()
+
+
+def test_workers_destroy_nothing_that_the_fork_copied(tmp_path):
+    task = Line()
+    batch = task.batch
+    task.batch = lambda *place: (gc.collect() and None) or batch(*place)
+    gc.disable()
+    try:
+        Session(tmp_path / "destroyed")
+        train(task, config(tmp_path / "run", steps=2, evaluate_every=2, workers=1), {"task": "line"})
+        assert not (tmp_path / "destroyed").exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert (tmp_path / "destroyed").exists()
 
 
 def test_a_broken_sample_stops_the_training_with_its_name(tmp_path):

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from facelift.checkpoints.safe_load import fill
 
+YOUNG = ("marks.", "decoder.look.")
+"""Beginnings of the names of the lifter's modules that older files lack."""
 _PREFIX = "model."
 
 
@@ -47,7 +49,7 @@ def read_exported(path: Path | str) -> dict[str, Tensor]:
 def start_from_exported(
     model: nn.Module, path: Path | str, images: Float[Tensor, "b 3 s s"], *, fresh: tuple[str, ...] = ()
 ) -> None:
-    """Makes `model` compute what the exported network of the same architecture does.
+    """Makes `model` compute what the exported network of the same architecture does, but for fresh modules.
 
     Batch norm was folded away; it comes back with the statistics that `images` have there, and a scale and shift that
     undo them. Modules whose names begin with one of `fresh` may be missing in the file and stay as they are. Raises as

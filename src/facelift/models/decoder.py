@@ -65,6 +65,8 @@ class CloseLook(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.place = nn.Linear(width, 2)
         self.mean = nn.Parameter(frontal_shape())
+        nn.init.normal_(self.place.weight, std=1e-3)
+        nn.init.zeros_(self.place.bias)
         self.read = nn.Linear(9 * sum(channels), width)
         self.write = nn.Linear(width, width)
         nn.init.normal_(self.write.weight, std=1e-3)
@@ -79,7 +81,7 @@ class CloseLook(nn.Module):
         patches = torch.cat([self._around(glance.detach(), one) for one in maps], dim=-1)
         return tokens + self.write(nn.functional.gelu(self.read(patches))), glance
 
-    def _around(self, places: Float[Tensor, "b n 2"], features: Float[Tensor, "b c h v"]) -> Float[Tensor, "b n k"]:
+    def _around(self, places: Float[Tensor, "b n 2"], features: Float[Tensor, "b c s s"]) -> Float[Tensor, "b n k"]:
         """The 3 x 3 neighbours of each place, a cell of the map apart, bilinear; the edge is repeated. k = 9 c.
 
         By the 4 x 4 cells around it: grid_sample gives the same, but takes ONNX Runtime a third of the network's time.
@@ -104,13 +106,13 @@ class TokenDecoder(nn.Module):
         tokens: int,
         image_width: int,
         image_tokens: int,
-        maps: Sequence[int] = (),
+        map_channels: Sequence[int] = (),
         width: int = 128,
         blocks: int = 3,
         heads: int = 4,
         mlp_ratio: float = 2.0,
     ):
-        """`maps`: channels of the feature maps for a closer look, none: without it. The first 98 tokens take it."""
+        """`map_channels`: of the feature maps for a closer look, which the first 98 tokens take; none: without it."""
         super().__init__()
         self.width = width
         self.tokens = nn.Parameter(0.5 * torch.randn(tokens, width))
@@ -119,7 +121,7 @@ class TokenDecoder(nn.Module):
         self.norm_image = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(DecoderBlock(width, heads, mlp_ratio) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.look = CloseLook(width=width, channels=maps) if maps else None
+        self.look = CloseLook(width=width, channels=map_channels) if map_channels else None
 
     def forward(
         self, image: Float[Tensor, "b t w"], maps: Sequence[Tensor] = ()

@@ -63,7 +63,7 @@ class DefinitionHead(nn.Module):
     def landmark_tokens(self, tokens: Float[Tensor, "b 98 w"]) -> Float[Tensor, "b n w"]:
         return self.mix @ tokens + self.place
 
-    def own(self, places: Float[Tensor, "b 98 2"], others: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+    def glances(self, places: Float[Tensor, "b 98 2"], others: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
         """The places of the landmarks that are WFLW-98's too, and `others` for the rest."""
         same = (self.mix.amax(-1) == 1)[:, None]
         return torch.where(same, self.mix @ places.float(), others)
@@ -87,7 +87,7 @@ class LandmarkDetector(nn.Module):
             tokens=98,
             image_width=self.encoder.width,
             image_tokens=token_count(self.encoder),
-            maps=map_channels(self.encoder),
+            map_channels=map_channels(self.encoder),
         )
         self.heads = nn.ModuleDict({name: DefinitionHead(name, self.decoder.width) for name in definitions})
         self.state = Head(self.decoder.width, 3)
@@ -120,7 +120,7 @@ class LandmarkDetector(nn.Module):
         assert isinstance(head, DefinitionHead)
         marks = head.landmark_tokens(tokens[chosen])
         points, cholesky = head(marks)
-        looked = points.detach() if glance is None else head.own(glance[chosen], points.detach())
+        looked = points.detach() if glance is None else head.glances(glance[chosen], points.detach())
         return Points2D(points, cholesky, self.state(marks), looked)
 
 

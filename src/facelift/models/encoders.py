@@ -35,7 +35,7 @@ def see(encoder: "Encoder", image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tens
 
 def map_channels(encoder: "Encoder") -> tuple[int, ...]:
     """Channels of the maps that `see` gives."""
-    return encoder.maps if isinstance(encoder, MobileEncoder) else ()
+    return encoder.map_channels if isinstance(encoder, MobileEncoder) else ()
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ class Lifter(nn.Module):
             tokens=98 + 3,
             image_width=self.encoder.width,
             image_tokens=token_count(self.encoder),
-            maps=map_channels(self.encoder),
+            map_channels=map_channels(self.encoder),
         )
         width = self.decoder.width
         self.offset, self.spread, self.marks = Head(width, 3), Head(width, 4), Head(width, 5)

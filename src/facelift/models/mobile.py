@@ -49,7 +49,7 @@ class MobileEncoder(nn.Module):
     The stride-8 map enters by space-to-depth, so fine position survives at a fraction of the attention's cost.
     """
 
-    maps = (32, 64)
+    map_channels = (32, 64)
     """Channels of the feature maps for a closer look: of strides 4 and 8."""
 
     mean: Tensor
@@ -85,10 +85,10 @@ class MobileEncoder(nn.Module):
         return self.see(image)[0]
 
     def see(self, image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b t w"], list[Tensor]]:
-        """The tokens, and the feature maps (b, c, h, w) of `maps`."""
+        """The tokens, and the feature maps (b, c, h, w) of `map_channels`."""
         finest = self.stride8[:3]((image - self.mean) / self.std)
         fine = self.stride8[3:](finest)
         middle = self.stride16(fine)
         coarse = nn.functional.interpolate(self.stride32(middle), scale_factor=2.0, mode="nearest")
-        maps = torch.cat([nn.functional.pixel_unshuffle(fine, 2), middle, coarse], dim=1)
-        return self.fuse(maps).flatten(2).transpose(1, 2), [finest, fine]
+        fused = torch.cat([nn.functional.pixel_unshuffle(fine, 2), middle, coarse], dim=1)
+        return self.fuse(fused).flatten(2).transpose(1, 2), [finest, fine]

@@ -56,11 +56,11 @@ class DetectorTask:
         self.size = self.model.encoder.image_size
         self.model.start_at({name: torch.as_tensor(mean) for name, mean in self._mean_shapes().items()})
         if config.start:
-            from facelift.checkpoints.onnx_weights import start_from_exported
+            from facelift.checkpoints.onnx_weights import YOUNG, start_from_exported
 
             lifter = Lifter(encoder=config.encoder)
             images = [self.batch(step)["image"].float() / 255 for step in range(4)]
-            start_from_exported(lifter, config.start, torch.cat(images), fresh=("marks.", "decoder.look."))
+            start_from_exported(lifter, config.start, torch.cat(images), fresh=YOUNG)
             self.model.start_from_lifter(lifter)
 
     def _mean_shapes(self) -> dict[str, Float[np.ndarray, "k 2"]]:
@@ -205,7 +205,8 @@ def predict_definitions(model: nn.Module, images: list[np.ndarray], batch: int =
         image = torch.as_tensor(np.stack(images[start : start + batch])).permute(0, 3, 1, 2).to(device)
         parts.append(model(image.float() / 255))
     return {
-        name: Points2D(*(torch.cat([part[name][i] for part in parts]).cpu() for i in range(4))) for name in parts[0]
+        name: Points2D(*(torch.cat([part[name][i] for part in parts]).cpu() for i in range(len(Points2D._fields))))
+        for name in parts[0]
     }
 
 

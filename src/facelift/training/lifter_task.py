@@ -79,10 +79,10 @@ class LifterTask:
             share = self.faces.fit_poses(shapes, config.loop.run / "fits.npz")
             log.info("%.1f %% of %d real photos have a fitted pose", 100 * share, len(self.faces.train))
         if config.start and config.start.suffix == ".onnx":
-            from facelift.checkpoints.onnx_weights import start_from_exported
+            from facelift.checkpoints.onnx_weights import YOUNG, start_from_exported
 
             images = [self.batch(step)["image"].float() / 255 for step in range(4)]
-            start_from_exported(self.model, config.start, torch.cat(images), fresh=("marks.", "decoder.look."))
+            start_from_exported(self.model, config.start, torch.cat(images), fresh=YOUNG)
         elif config.start:
             fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
         if config.detector:
@@ -184,11 +184,13 @@ class LifterTask:
         )
         kind, beta = self.config.points_loss, self.config.beta
         terms: dict[str, Tensor] = {}
+        taught = target.new_ones(target.shape[:2])
         if real:
             sure = batch["frame_weight"]
-            weight = frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
-            terms |= multi_frame_terms(frames, target[:real], weight * sure, points_loss=kind, beta=beta)
+            weight = sure * frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
+            terms |= multi_frame_terms(frames, target[:real], weight, points_loss=kind, beta=beta)
             terms |= marks_term(frames, target[:real], sure, points_loss=kind, beta=beta)
+            taught[:real] = weight
         if real and self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         if rendered:
@@ -197,7 +199,7 @@ class LifterTask:
             terms |= multi_view_terms(views, truth, points_loss=kind, beta=beta)
         if self.teacher:
             terms |= distillation_terms(predicted, self.teacher(batch["image"].float() / 255))
-        terms["closure"] = closure_loss(predicted.points, target)
+        terms["closure"] = closure_loss(predicted.points, target, taught)
         terms["glance"] = glance_error(predicted.glance, predicted.points)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}

@@ -242,9 +242,9 @@ def _prefetch(
         try:
             yield from batches
         finally:
-            del batches  # asks them to end
-            for worker in workers:
-                worker.kill()  # they ignore what ends others: one that hangs would be waited for at exit, for ever
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # asks them to end, and gives up after seconds
+            for worker in workers:  # they ignore what ends others: one that hangs would be waited for at exit, for ever
+                worker.kill()
                 worker.join()
         return
     with ThreadPoolExecutor(1) as pool:

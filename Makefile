@@ -25,7 +25,7 @@ check-training: $(VENV)/test
 	rm -rf out/check-training
 	PATH="$(abspath $(BIN)):$$PATH" recipes/check.sh out/check-training
 
-# What a user gets from `pip install facelift`.
+# What a user gets from `pip install .`.
 $(VENV)/core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped face finder, from raw data folders to the ONNX file; the training resumes where it was stopped.
-# Needs: pip install 'facelift[train]', FACELIFT_DATA, FACELIFT_ASSETS; the last line MediaPipe too (docs/install.md).
-# One CPU core: heads 7 min, training 75 min. The shipped file came out of two shorter trainings, of 2,000 steps and, with
+# Needs: pip install '.[train]', FACELIFT_DATA, FACELIFT_ASSETS; the last line MediaPipe too (docs/install.md).
+# One CPU core: heads 7 min, training 75 min. The shipped file came out of two shorter trainings, of 1,920 steps and, with
 # --start on that one's checkpoint, 9,000: its card has the rest.
 set -euo pipefail
 work=${1:?usage: recipes/finder.sh WORK_FOLDER}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One more round from exported weights, ours or one's own: a 2D detector goes on from their encoder and decoder, with views
 # of heads that shut their eyes; it labels other rendered heads, these are lifted, and the lifter goes on from the weights,
-# with the detector's encoder and decoder. How the shipped small lifter came out of its predecessor.
+# with the detector's encoder and decoder. How the shipped small lifter came out of its predecessors, with
+# other numbers of heads and steps: its card has them.
 # Needs what small.sh needs. Two CPU cores: labels and mesh 6 min, views 5 min, detector 40 min, lifting and views 10 min,
 # lifter 45 min.
 set -euo pipefail

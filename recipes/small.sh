@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The shipped small lifter, from raw data folders to the ONNX file; every stage resumes where it was stopped.
-# Needs: pip install 'facelift[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
+# Needs: pip install '.[train]' and MediaPipe (docs/install.md), FACELIFT_DATA, FACELIFT_ASSETS.
 # Two CPU cores: labels 3 min, mesh 3 min, views 10 min, detector 3 h, lifting 12 min, lifter 85, 80 and 55 min. The shipped
-# weights were made with a detector of human labels alone (3,000 steps), and went one round further by next-round.sh.
+# weights were made with a detector of human labels alone (3,000 steps), and went two rounds further by next-round.sh.
 set -euo pipefail
 work=${1:?usage: recipes/small.sh WORK_FOLDER}
 export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
@@ -22,7 +22,7 @@ facelift train detector --labels "$work/labels.npz" --mesh "$work/mesh.npz" --vi
     --loop.run "$work/detector" --loop.steps 12000 --loop.batch 48 --loop.evaluate-every 1000 --loop.threads 2
 facelift export --run "$work/detector" --out "$work/detector.onnx" --name facelift-detector
 
-# 4. 3D pseudo-labels: its detections in 41 views of each of 640 other heads, lifted. Exact vertices are not used.
+# 4. 3D pseudo-labels: its detections in 41 views of each of 640 other heads, lifted. The lifter sees no exact vertices.
 OMP_NUM_THREADS=1 facelift lift --out "$work/lift" --detector "$work/detector.onnx" --faces 640 --shard-faces 32
 
 # 5. Training views of the accepted heads, from random cameras of the camera space C.

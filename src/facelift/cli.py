@@ -88,7 +88,7 @@ def _missing(name: str, error: ModuleNotFoundError) -> int:
     package = (error.name or "").partition(".")[0]
     if package == "facelift":
         raise error
-    print(f"facelift {name}: needs {package}, which is not installed: pip install 'facelift[train]'", file=sys.stderr)
+    print(f"facelift {name}: needs {package}, not installed: pip install '.[train]' in a clone", file=sys.stderr)
     return 1
 
 

@@ -63,7 +63,7 @@ def test_tables_need_nothing_else_and_the_report_says_what_it_needs(data):
     assert printed.returncode == 0 and "NME, % (w300_train)" in printed.stdout
     failed = run(*score, "--out", str(data / "out"))
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
-    assert "facelift evaluate: needs matplotlib, which is not installed: pip install 'facelift[train]'" in failed.stderr
+    assert "facelift evaluate: needs matplotlib, not installed: pip install '.[train]' in a clone" in failed.stderr
     assert (data / "out" / "tables.md").read_text().startswith("### NME, % (w300_train)")
 
 
@@ -75,4 +75,4 @@ def test_sets_of_matlab_files_say_what_they_need(data):
     score = ("score", str(data / "mine.npz"), "--benchmark", "aflw2000_original", "--data", str(data))
     failed = run(*score)
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
-    assert "facelift evaluate: needs scipy, which is not installed: pip install 'facelift[train]'" in failed.stderr
+    assert "facelift evaluate: needs scipy, not installed: pip install '.[train]' in a clone" in failed.stderr

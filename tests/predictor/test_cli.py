@@ -256,4 +256,4 @@ def test_missing_extra_is_told(monkeypatch, capsys):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr("facelift.cli.importlib.import_module", missing)
-    assert main(["lift"]) == 1 and "pip install 'facelift[train]'" in capsys.readouterr().err
+    assert main(["lift"]) == 1 and "pip install '.[train]' in a clone" in capsys.readouterr().err

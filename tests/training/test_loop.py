@@ -101,7 +101,12 @@ class Session:
 def test_workers_destroy_nothing_that_the_fork_copied(tmp_path):
     task = Line()
     batch = task.batch
-    task.batch = lambda *place: gc.collect() and None or batch(*place)
+
+    def collecting(*place):
+        gc.collect()
+        return batch(*place)
+
+    task.batch = collecting
     gc.disable()
     try:
         Session(tmp_path)

@@ -190,7 +190,7 @@ class LifterTask:
             weight = sure * frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
             terms |= multi_frame_terms(frames, target[:real], weight, points_loss=kind, beta=beta)
             terms |= marks_term(frames, target[:real], sure, points_loss=kind, beta=beta)
-            taught[:real] = weight
+            taught[:real] = sure
         if real and self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         if rendered:

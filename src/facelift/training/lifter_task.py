@@ -52,7 +52,8 @@ log = logging.getLogger(__name__)
 
 
 class LifterTask:
-    """The paper's two losses on the two halves of a batch, and visibility from labelled states."""
+    """The paper's two losses on the two halves of a batch; visibility from labelled states, how far lids and lips are
+    apart, and the decoder's first guess on both."""
 
     def __init__(self, config: LifterConfig, data: Path | None):
         torch.manual_seed(config.loop.seed)

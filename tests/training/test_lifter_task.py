@@ -129,10 +129,10 @@ MULTI_VIEW, MULTI_FRAME = {"points_3d", "translation", "points_2d", "rotation"},
     "changes, expected",
     [
         ({}, MULTI_VIEW | MULTI_FRAME),
-        ({"real_share": 0.0}, MULTI_VIEW),
+        ({"real_share": 0.0}, MULTI_VIEW | {"frames_marks"}),
         ({"real_share": 1.0, "points_loss": "l1"}, MULTI_FRAME),
         ({"real_share": 1.0, "fit_frames": True}, MULTI_FRAME | {"frames_rotation", "frames_hidden"}),
-        ({"sets": (), "data": None, "dev_heads": 1, "points_loss": "mse"}, MULTI_VIEW),
+        ({"sets": (), "data": None, "dev_heads": 1, "points_loss": "mse"}, MULTI_VIEW | {"frames_marks"}),
     ],
 )
 def test_a_batch_teaches_what_its_halves_know(config, changes, expected):
@@ -191,7 +191,7 @@ def test_exact_labels_are_the_generators(config, root):
 
 def test_photos_that_are_only_measured_do_not_teach(config):
     task = make(config, sets=(), dev_set="photos", dev_heads=1)
-    assert task.real == [] and terms(task) == MULTI_VIEW | {"closure", "glance", "visibility"}
+    assert task.real == [] and terms(task) == MULTI_VIEW | {"frames_marks", "closure", "glance", "visibility"}
     with torch.no_grad():
         metrics = task.evaluate(task.model.eval())
         picture = task.picture(task.model)

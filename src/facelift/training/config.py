@@ -70,7 +70,7 @@ class LossWeights:
     frames_2d: float = 1.0
     """Laplacian likelihood of the projected landmarks that face the camera (multi-frame)."""
     frames_marks: float = 1.0
-    """Laplacian likelihood of all human labels under the marks (multi-frame)."""
+    """Laplacian likelihood of all human labels under the marks (multi-frame); without photos of the views' points."""
     frames_rotation: float = 1.0
     """Angle to the rotation of a shape fitted to the frame's labels, radians (--fit-frames)."""
     frames_hidden: float = 20.0

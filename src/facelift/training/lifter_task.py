@@ -198,6 +198,8 @@ class LifterTask:
             known = torch.isfinite(batch["landmarks"]).all(-1).float()
             truth = MultiViewTarget(batch["landmarks"], target[real:], batch["rotation"], batch["translation"], known)
             terms |= multi_view_terms(views, truth, points_loss=kind, beta=beta)
+            if not real:  # no photo says where people mark the jaw: without this the marks' head would learn nothing
+                terms |= marks_term(views, target[real:], known, points_loss=kind, beta=beta)
         if self.teacher:
             terms |= distillation_terms(predicted, self.teacher(batch["image"].float() / 255))
         terms["closure"] = closure_loss(predicted.points, target, taught)

@@ -1,6 +1,7 @@
 """The ablation table: each row one flag of `facelift train lifter`, all rows under one budget.
 
-    python benchmarks/ablation.py --views DIR --out DIR [--steps 600] [--batch 48] [--rows NAME ...] [options of train]
+    python benchmarks/ablation.py --views DIR --out DIR [--steps 600] [--batch 48] [--processes 1] [--rows NAME ...]
+        [options of train]
 
 `--views`: a cache by `facelift views`, rendered from lifted heads; its last --dev-heads heads are held out. Photos are
 those of FACELIFT_DATA; errors are on the faces of merl_train that no training sees, never on a test split, and on the
@@ -14,6 +15,7 @@ pseudo-labelled photos without --frames, encoders of 224 px without --views-224.
 import argparse
 import csv
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -56,6 +58,7 @@ ROWS = (
     Ablation("10k heads", ("--heads", "10000"), "FaceLift", heads=10000),
     Ablation("exact 3D labels", ("--labels-3d", "exact"), exact=True),
     Ablation("a detector's labels on photos, not people's", ("--frames-share", "1"), frames=True),
+    Ablation("both people's labels and a detector's", ("--frames-share", "0.5"), frames=True),
     Ablation("ResNet-50", ("--encoder", "resnet50"), "FaceLift ResNet-50", large=True),
     Ablation("ResNet-152", ("--encoder", "resnet152"), "FaceLift ResNet-152", large=True),
     Ablation("ViT-B/16", ("--encoder", "vit_b16"), "FaceLift", large=True),
@@ -82,6 +85,7 @@ class Budget:
     out: Path
     steps: int
     batch: int
+    processes: int
     dev_heads: int
     frames: Path | None
     views_224: Path | None
@@ -89,13 +93,15 @@ class Budget:
 
     def folder(self, row: Ablation) -> Path:
         """Run folder of a row under this budget: another budget is another run."""
-        return self.out / f"{row.name.replace(' ', '-').replace('/', '').replace(',', '')}-{self.steps}x{self.batch}"
+        name = re.sub(r"[/,']", "", row.name).replace(" ", "-")
+        return self.out / f"{name}-{self.steps}x{self.batch * self.processes}"
 
     def arguments(self, row: Ablation) -> list[str]:
         """Those of `facelift` for a row. Warm-up and averaging fit a short run."""
         views = self.views_224 if row.large else self.views
         loop = {"run": self.folder(row), "steps": self.steps, "batch": self.batch, "warmup": max(1, self.steps // 6)}
         loop |= {"lr": 1.2e-3, "ema": 0.99, "threads": 1, "evaluate-every": self.steps}
+        loop |= {"accelerator": "cpu", "devices": self.processes} if self.processes > 1 else {}
         fixed = [word for key, value in loop.items() for word in (f"--loop.{key}", str(value))]
         frames = ("--frames", str(self.frames)) if row.frames else ()
         heads = ("--dev-heads", str(self.dev_heads))
@@ -151,7 +157,8 @@ def markdown(rows: Sequence[Ablation], results: dict, budget: Budget, cache: Vie
     """The rows with the paper's numbers beside, which are NMLC on other data and after another budget."""
     columns = ["", "flags", *METRICS.values(), *(f"paper, {name}" for name in PUBLISHED)]
     lines = [
-        f"{budget.steps} steps of {budget.batch} samples each, one thread; {len(cache.landmarks) - budget.dev_heads} "
+        f"{budget.steps} steps of {budget.batch * budget.processes} samples each; "
+        f"{len(cache.landmarks) - budget.dev_heads} "
         f"heads, {budget.dev_heads} held out. All rows: `{' '.join(budget.extra) or 'no further options'}`. "
         "Paper: NMLC in %, published, full training.",
         "",
@@ -184,7 +191,8 @@ def main() -> None:
     parser.add_argument("--views", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=48, help="of each process")
+    parser.add_argument("--processes", type=int, default=1, help="of one thread each, on the CPU")
     parser.add_argument("--dev-heads", type=int, default=40)
     parser.add_argument("--frames", type=Path, help="folder of `facelift label frames`")
     parser.add_argument("--views-224", type=Path, help="a cache of 224 px, for the other encoders")

@@ -191,7 +191,7 @@ def write_cache(folder: Path, heads: int, **more: np.ndarray) -> Path:
 def test_ablations_run_once_each_under_one_budget_and_stand_beside_the_papers(ablation, tmp_path, photos):
     exact = np.zeros((130, 98, 3), np.float32)
     cache = write_cache(tmp_path / "views", 130, exact=exact)
-    budget = ablation.Budget(cache, tmp_path / "out", 60, 8, 20, None, None, ("--dev", "3"))
+    budget = ablation.Budget(cache, tmp_path / "out", 60, 4, 2, 20, None, None, ("--dev", "3"))
     runs: list[list[str]] = []
 
     def pretend(arguments: list[str]) -> None:
@@ -219,13 +219,14 @@ def test_ablations_run_once_each_under_one_budget_and_stand_beside_the_papers(ab
     assert "- ResNet-50: no --views-224" in table and "no --frames" in table
     for arguments in runs:
         config = parsed(arguments)
-        assert config.loop.steps == 60 and config.loop.batch == 8 and config.dev == 3 and config.dev_heads == 20
+        assert (config.loop.steps, config.loop.batch, config.loop.devices) == (60, 4, 2)
+        assert config.dev == 3 and config.dev_heads == 20
     assert len({parsed(arguments).loop.run for arguments in runs}) == len(runs) - 1
 
 
 def test_rows_without_their_data_are_named(ablation, tmp_path):
     cache = ablation.ViewCache(write_cache(tmp_path / "views", 3))
-    budget = ablation.Budget(tmp_path / "views", tmp_path, 1, 1, 1, tmp_path, tmp_path, ())
+    budget = ablation.Budget(tmp_path / "views", tmp_path, 1, 1, 1, 1, tmp_path, tmp_path, ())
     reasons = {row.name: budget.missing(row, cache) for row in ablation.ROWS}
     assert reasons["exact 3D labels"] == "the cache has no exact landmarks" and not reasons["both"]
     assert not reasons["ResNet-50"] and reasons["100 heads"] == "the cache has 2 heads beside those held out"

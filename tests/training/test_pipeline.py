@@ -14,7 +14,7 @@ from facelift.cli import main
 from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views
 from facelift.generators.morphable import MorphableGenerator
-from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.geometry import CameraSpace, intrinsics, look_at_rotation, project, sphere_translation
 from facelift.labelling.shards import FinishedItem, LabelledFace, make_shard, save_shard, shard_path
 from facelift.landmarks import WFLW98, conversion
 from facelift.predictor import Predictor
@@ -125,6 +125,15 @@ def test_heads_without_lifting_have_exact_landmarks_alone(generator, tmp_path):
             ViewsConfig(out=tmp_path, **wrong)
     with pytest.raises(ValueError, match="--faces: expected at least 1, found 0"):
         ViewsConfig(out=tmp_path, faces=0)
+
+
+def test_cameras_keep_to_the_space_that_is_asked_for(tmp_path):
+    config = ViewsConfig(out=tmp_path, faces=3, views=4, generator="procedural", space=CameraSpace(30.0, 0.001, 0.001))
+    rotation = ViewCache(build_views(config), labels="exact").rotation
+    azimuth = np.degrees(np.arctan2(rotation[:, 2, 0], -rotation[:, 2, 2]))  # of the viewing direction, towards (0, 0, 0.2)
+    assert np.abs(azimuth).max() < 33 and np.ptp(azimuth) > 10 and np.abs(rotation[:, 2, 1]).max() < 1e-3
+    with pytest.raises(ValueError, match="views.json"):
+        build_views(replace(config, space=CameraSpace()))
 
 
 def test_a_grown_shard_is_rendered_anew_and_one_without_faces_is_empty(workspace, tmp_path):

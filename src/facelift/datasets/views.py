@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +55,8 @@ class ViewsConfig:
     """Picture side, px."""
     quality: int = 92
     """JPEG quality of the cached pictures."""
+    space: CameraSpace = CameraSpace()
+    """Where the cameras are: the camera space C, or a smaller one for a network's first steps."""
     workers: int = 1
     """Processes."""
 
@@ -229,6 +231,8 @@ def _claim(config: ViewsConfig) -> None:
     settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
     if config.faces is not None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
+    if config.space != CameraSpace():  # not named in caches from before there was a choice
+        settings |= {"space": asdict(config.space)}
     backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
     sources = scene_sources(config.generator, config.data, photos=config.photos)
     sources += noted_sources(lift) if lift else []
@@ -265,10 +269,9 @@ def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
 
 def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:
     """(image, R, t, index of the face, visible, covered) of every view."""
-    space = CameraSpace()
     for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
         rng = np.random.default_rng([int(seed), 7])
-        cameras = [space.sample(rng, points.astype(float)) for _ in range(config.views)]
+        cameras = [config.space.sample(rng, points.astype(float)) for _ in range(config.views)]
         rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
         backgrounds = rng.integers(0, 2**31, config.views)
         for rotation, translation, background in zip(rotations, translations, backgrounds, strict=True):

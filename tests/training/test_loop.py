@@ -164,3 +164,27 @@ def test_learning_rate_warms_up_peaks_and_ends_at_zero():
     assert learning_rate(5, settings) == 1.0
     assert learning_rate(55, settings) == pytest.approx(0.5)
     assert learning_rate(105, settings) == pytest.approx(0.0)
+
+
+def test_a_rate_in_steps_falls_twice():
+    """48 and 64 of M3-LRN's 80 epochs."""
+    settings = LoopConfig(run=Path(), steps=80, lr=0.08, warmup=2, schedule="steps")
+    rates = [learning_rate(step, settings) for step in (0, 2, 47, 48, 63, 64, 79)]
+    assert rates == pytest.approx([0.04, 0.08, 0.08, 0.008, 0.008, 0.0008, 0.0008])
+
+
+def test_momentum_descends_as_its_formula_says(tmp_path):
+    """Against v = 0.9 v + g, w = w - lr v by hand; vectors do not decay."""
+    task, settings = Line(), {"optimizer": "sgd", "schedule": "steps", "warmup": 0, "steps": 3, "clip": 1e9}
+    plain, velocity = Line(), {}
+    run = train(task, config(tmp_path, **settings, weight_decay=0.1), {"task": "line"})
+    for step in range(3):
+        plain.losses(plain.model, plain.batch(step))["loss"].backward()
+        for name, value in plain.model.named_parameters():
+            slope = value.grad + (0.1 * value.detach() if value.ndim > 1 else 0)
+            velocity[name] = 0.9 * velocity.get(name, 0) + slope
+            value.data -= learning_rate(step, config(tmp_path, **settings)) * velocity[name]
+            value.grad = None
+    found = torch.load(run, weights_only=True)["model"]
+    for name, value in plain.model.named_parameters():
+        torch.testing.assert_close(found[name], value.data, rtol=1e-5, atol=1e-6)

@@ -18,11 +18,16 @@ class LoopConfig:
     batch: int = 64
     """Samples a step and process."""
     lr: float = 2e-3
-    """Highest learning rate; a short warm-up leads to it and a cosine to zero follows."""
+    """Highest learning rate; a short warm-up leads to it."""
     warmup: int = 300
     """Steps of linear warm-up."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """After the warm-up: a cosine to zero; or the rate as it is, a tenth of it from 0.6 of the steps on and a hundredth
+    from 0.8, as M3-LRN's paper has it (epochs 48 and 64 of 80)."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum 0.9."""
     weight_decay: float = 0.05
-    """AdamW's decay of matrices and filters."""
+    """Decay of matrices and filters; AdamW's is taken off apart from the gradient."""
     ema: float = 0.998
     """Decay of the averaged weights that are evaluated and exported."""
     clip: float = 1.0

@@ -30,6 +30,8 @@ from facelift.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
+FALLS = (0.6, 0.8)
+"""Where the rate of `--loop.schedule steps` falls, in shares of all steps."""
 
 
 @runtime_checkable
@@ -61,9 +63,11 @@ def training_device(config: LoopConfig) -> torch.device:
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
+    """Linear warm-up, then a cosine to zero at the last step, or two falls to a tenth of the rate before."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.schedule == "steps":
+        return config.lr * 0.1 ** sum(step >= fall * config.steps for fall in FALLS)
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
@@ -111,16 +115,7 @@ class _State:
     def __init__(self, fabric: Fabric, task: Task, config: LoopConfig):
         self.fabric, self.task, self.config, self.step = fabric, task, config, 0
         cast(Any, task.model).to(memory_format=torch.channels_last)  # convolutions on CPU: 1.3 times as fast
-        matrices = [p for p in task.model.parameters() if p.ndim > 1]
-        others = [p for p in task.model.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.lr,
-            fused=True,  # one kernel instead of a dozen small operations a tensor, on CPUs too
-        )
+        optimizer = _optimizer(task.model, config)
         self.averaged = copy.deepcopy(task.model).to(fabric.device).eval()
         self.model, self.optimizer = fabric.setup(task.model, optimizer)
         pairs = [(value, self.model.module.state_dict()[name]) for name, value in self.averaged.state_dict().items()]
@@ -178,6 +173,16 @@ class _State:
         if self.fabric.is_global_zero:
             folder.forget_after(self.step)
         log.info("resumed %s at step %d", folder.checkpoint, self.step)
+
+
+def _optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+    """One kernel instead of a dozen small operations a tensor, on CPUs too; vectors do not decay."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
 def _any_process(fabric: Fabric, stop: bool) -> bool:

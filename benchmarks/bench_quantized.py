@@ -23,7 +23,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from dev_faces import calibration_faces, dev_faces, predicted, visible_nme
 from facelift.crops import crop_transform, cut
 from facelift.evaluation.metrics.bootstrap import bootstrap_difference
-from facelift.onnx_lifter import OnnxLifter, shipped_weights
+from facelift.onnx_lifter import OnnxLifter, weights_path
 from facelift.predictor import Predictor
 
 MOST_LOST = 0.05
@@ -89,7 +89,7 @@ def latencies(networks: dict[str, OnnxLifter], repeats: int) -> dict[str, tuple[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the variants and the table")
-    parser.add_argument("--model", type=Path, default=shipped_weights())
+    parser.add_argument("--model", type=Path, default=weights_path())
     parser.add_argument("--data", type=Path)
     parser.add_argument("--faces", type=int, default=400)
     parser.add_argument("--calibration", type=int, default=128)

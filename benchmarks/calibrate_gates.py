@@ -1,6 +1,6 @@
 """What each gate of `facelift label frames` rejects: error of rejected and of kept faces against human labels.
 
-    python benchmarks/calibrate_gates.py --data DIR [--detector shipped|FILE.onnx]
+    python benchmarks/calibrate_gates.py --data DIR [--detector small|FILE.onnx]
 
 takes the last 400 faces of merl_train, which no training of ours sees, as they are and damaged (blurred, covered,
 shrunk, cut off by the picture's border, framed wrongly), and as many squares of the photos without a face in
@@ -83,7 +83,7 @@ def row(name: str, errors: np.ndarray, chosen: np.ndarray) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--detector", default="shipped")
+    parser.add_argument("--detector", default="small")
     arguments = parser.parse_args()
     detector = build_detector(arguments.detector, refine=True, mirror=True)
     kinds, errors, measured, yaw = [], [], [], []

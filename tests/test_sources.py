@@ -106,6 +106,6 @@ def test_the_data_folder_itself_teaches_nothing(loop):
 
 
 def test_the_shipped_lifter_names_what_it_learned_from():
-    names = {source.name for source in exported_sources("shipped")}
+    names = {source.name for source in exported_sources("small")}
     assert {"AFLW photos with MERL-RAV labels", "ICT-FaceKit Light"} <= names
     assert not any(name.startswith("whatever") for name in names)

@@ -15,6 +15,9 @@ from facelift.landmarks import SCHEMES, WFLW98
 from facelift.onnx_session import open_session
 
 FORMAT = "2"
+SHIPPED = {"small": "facelift-small.onnx"}
+"""Models that come with the package, by name."""
+DEFAULT = "small"
 OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility", "marks", "marks_cholesky")
 BATCH = 32
 """Crops in one run, so that a crowd does not need memory without bound."""
@@ -57,13 +60,13 @@ class OnnxOutput:
 class OnnxLifter:
     """A weights file written by `facelift export`, ready to run. `run` may be called from several threads."""
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, threads: int | None = None):
-        """`path`: None takes the weights that come with the package. `threads`: None takes the CPUs of this process,
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT, *, threads: int | None = None):
+        """`model`: one of `SHIPPED`, or the path of an .onnx file. `threads`: None takes the CPUs of this process,
         at most 4.
 
         Raises FileNotFoundError, or ValueError for a file that is not such a network.
         """
-        self.path = Path(path) if path is not None else shipped_weights()
+        self.path = weights_path(model)
         self._session = open_session(self.path, threads=threads or min(4, _cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.input_size = _checked(self._session, self.metadata, self.path)
@@ -97,9 +100,10 @@ class OnnxLifter:
         return dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), {"image": image}), strict=True))
 
 
-def shipped_weights() -> Path:
-    """Path of the weights that come with the package."""
-    return Path(str(resources.files("facelift") / "weights" / "facelift-small.onnx"))
+def weights_path(model: str | os.PathLike[str] = DEFAULT) -> Path:
+    """The file of a model by name, for one of `SHIPPED`, or the path that was given."""
+    folder = Path(str(resources.files("facelift") / "weights"))
+    return folder / SHIPPED[str(model)] if str(model) in SHIPPED else Path(model)
 
 
 def _covariance(cholesky: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "n 98 2 2"]:

@@ -11,7 +11,7 @@ from facelift.face import Face
 from facelift.finders import FaceFinder, FoundFaces, find_finder
 from facelift.geometry.camera import FOCAL, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.onnx_lifter import OnnxLifter, OnnxOutput
+from facelift.onnx_lifter import DEFAULT, OnnxLifter, OnnxOutput
 
 MAX_SIGMA = 0.1
 """`Face.relative_sigma` from which what a finder found is no face."""
@@ -27,19 +27,19 @@ class Predictor:
 
     def __init__(
         self,
-        weights: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] = DEFAULT,
         *,
         finder: str | FaceFinder = "auto",
         threads: int | None = None,
         refine: bool = True,
         mirror: bool = True,
     ):
-        """`weights`: an .onnx file of `facelift export`; None takes those of the package. `finder`: "auto" (our
+        """`model`: "small", which comes with the package, or an .onnx file of `facelift export`. `finder`: "auto" (our
         own), "mediapipe" or an object with `find`. `threads`: of the network; None takes this process's CPUs, at
         most 4. `refine`: looks a second time, at a crop that is framed and turned upright by the first look's
         landmarks. `mirror`: averages the last look with that at the mirrored crop; takes half as long again.
         """
-        self.network = OnnxLifter(weights, threads=threads)
+        self.network = OnnxLifter(model, threads=threads)
         self.refine, self.mirror = refine, mirror
         self._finder: str | FaceFinder = finder
         if finder != "auto":

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from facelift.onnx_lifter import shipped_weights
+from facelift.onnx_lifter import weights_path
 from facelift.onnx_session import open_session
 
 
@@ -59,13 +59,13 @@ def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> 
 
 
 def exported_sources(name: str) -> list[Source]:
-    """Of an exported network: an .onnx file, which carries them, `shipped`, or of `mediapipe`.
+    """Of an exported network: an .onnx file, which carries them, a shipped model by name, or of `mediapipe`.
 
     A file that does not load carries none: whoever opens it to use it says what is wrong with it.
     """
     if name == "mediapipe":
         return [MEDIAPIPE]
-    path = shipped_weights() if name == "shipped" else Path(name)
+    path = weights_path(name)
     try:
         session = open_session(path)
     except (FileNotFoundError, ValueError):

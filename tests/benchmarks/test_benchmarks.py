@@ -10,7 +10,7 @@ from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import look_at_rotation, project, sphere_translation
 from facelift.geometry.camera import intrinsics
 from facelift.landmarks import WFLW98, eye_opening, mean_head
-from facelift.onnx_lifter import OnnxLifter, shipped_weights
+from facelift.onnx_lifter import OnnxLifter, weights_path
 from facelift.rendering import materials
 
 
@@ -164,12 +164,12 @@ def test_smaller_networks_answer_alike_and_keep_their_metadata(script, tmp_path)
     """On noise, which no calibration fits, int8 may be rough; float16 may not."""
     quantized = script("bench_quantized")
     crops = np.random.default_rng(0).integers(0, 255, (2, 128, 128, 3), dtype=np.uint8)
-    whole = OnnxLifter(shipped_weights(), threads=1)
-    half = OnnxLifter(quantized.to_float16(shipped_weights(), tmp_path / "half.onnx"), threads=1)
+    whole = OnnxLifter(weights_path(), threads=1)
+    half = OnnxLifter(quantized.to_float16(weights_path(), tmp_path / "half.onnx"), threads=1)
     assert half.metadata == whole.metadata
     assert half.path.stat().st_size < 0.6 * whole.path.stat().st_size
     assert np.abs(half.run(crops).landmarks - whole.run(crops).landmarks).max() < 0.02
-    small = OnnxLifter(quantized.to_int8(shipped_weights(), tmp_path / "int8.onnx", list(crops), ["Conv"]), threads=1)
+    small = OnnxLifter(quantized.to_int8(weights_path(), tmp_path / "int8.onnx", list(crops), ["Conv"]), threads=1)
     assert small.metadata == whole.metadata and list(tmp_path.glob("*.prepared*")) == []
     difference = np.abs(small.run(crops).landmarks - whole.run(crops).landmarks)
     assert 1e-6 < difference.max() < 0.3

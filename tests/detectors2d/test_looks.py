@@ -11,7 +11,7 @@ from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.looks import CropPoints, look, mirrored
 from facelift.detectors2d.protocol import Detector2D
 from facelift.landmarks import WFLW98, mean_head
-from facelift.onnx_lifter import shipped_weights
+from facelift.onnx_lifter import weights_path
 from facelift.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
@@ -95,17 +95,17 @@ def test_two_mirrors_are_none():
 def test_the_shipped_lifter_is_a_detector_that_says_what_the_predictor_says():
     image = cv2.imread(str(ROOT / "examples" / "astronaut.jpg"), cv2.IMREAD_COLOR_RGB)
     box = np.array([180.0, 90.0, 270.0, 190.0])
-    detector = build_detector("shipped")
+    detector = build_detector("small")
     assert isinstance(detector, Detector2D) and isinstance(detector, LifterDetector)
     once = detector.detect([image], box[None])
     face = Predictor(refine=False, mirror=False, threads=1).predict(image, [box.tolist()])[0]
     np.testing.assert_allclose(once.points[0], face.marks_2d, atol=1e-3)
     np.testing.assert_allclose(once.covariances[0], face.marks_covariances, rtol=1e-4)
-    twice = build_detector(str(shipped_weights()), refine=True, mirror=True).detect([image], box[None])
+    twice = build_detector(str(weights_path()), refine=True, mirror=True).detect([image], box[None])
     best = Predictor(threads=1).predict(image, [box.tolist()])[0]
     side = np.ptp(best.points_2d, axis=0).max()
     assert np.linalg.norm(twice.points[0] - best.marks_2d, axis=-1).max() < 0.01 * side
-    other = build_detector("shipped", refine=True, mirror=True).detect(
+    other = build_detector("small", refine=True, mirror=True).detect(
         [np.ascontiguousarray(image[:, ::-1])], np.array([[512 - 270.0, 90, 512 - 180, 190]])
     )
     flipped = other.points[0][WFLW98.mirror] * [-1, 1] + [512, 0]
@@ -116,5 +116,5 @@ def test_a_file_that_is_neither_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(ValueError, match=r"text\.onnx: expected weights in ONNX format, found"):
         build_detector(str(tmp_path / "text.onnx"))
-    with pytest.raises(FileNotFoundError, match='expected "mediapipe", "shipped" or the path'):
+    with pytest.raises(FileNotFoundError, match='expected "mediapipe", "small" or the path'):
         build_detector("gone.onnx")

@@ -31,7 +31,7 @@ def run(weights, tmp_path, capsys):
 
     def call(*arguments):
         out = tmp_path / "out"
-        options = ["--weights", str(weights), "--out", str(out), "--threads", "1"]
+        options = ["--model", str(weights), "--out", str(out), "--threads", "1"]
         code = main(["predict", *map(str, arguments), *options])
         captured = capsys.readouterr()
         return code, captured.out, captured.err, out
@@ -58,7 +58,7 @@ def test_one_photo(run, photo):
 def test_results_beside_the_photo_leave_it_alone(photo, weights, tmp_path, capsys):
     Image.open(photo).save(tmp_path / "two.jpg")
     before = {path: path.read_bytes() for path in (photo, tmp_path / "two.jpg")}
-    options = ["--weights", str(weights), "--out", str(tmp_path), *BOX, "--draw"]
+    options = ["--model", str(weights), "--out", str(tmp_path), *BOX, "--draw"]
     for _ in range(2):  # the second time, the first one's pictures are no photos
         assert main(["predict", str(tmp_path), *options]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"2 faces in 2 files -> {tmp_path}"
@@ -69,7 +69,7 @@ def test_results_beside_the_photo_leave_it_alone(photo, weights, tmp_path, capsy
         assert (tmp_path / f"photo.{kind}").read_text() == "labels" and "choose --out" in capsys.readouterr().err
     (tmp_path / "two.face2.pts").write_text("labels")
     boxes = [*BOX, "30", "30", "70", "70"]
-    where = ["--weights", str(weights), "--out", str(tmp_path)]
+    where = ["--model", str(weights), "--out", str(tmp_path)]
     assert main(["predict", str(tmp_path / "two.jpg"), *where, *boxes, "--format", "pts"]) == 1
     assert (tmp_path / "two.face2.pts").read_text() == "labels" and not (tmp_path / "two.pts").exists()
     for kind in ("json", "csv", "npz"):  # our own are written anew
@@ -128,7 +128,7 @@ def test_same_names_do_not_collide(tmp_path, photo):
 def test_wrong_weights(photo, capsys, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_text("nothing")
-    assert main(["predict", str(photo), "--weights", str(bad)]) == 1
+    assert main(["predict", str(photo), "--model", str(bad)]) == 1
     assert f"facelift predict: {bad}: expected weights in ONNX format, found" in capsys.readouterr().err
 
 
@@ -246,7 +246,7 @@ def test_as_a_program(tmp_path, weights):
     code = "import sys; from facelift.cli import main; main(['--help']); "
     code += "assert not {'torch', 'cv2', 'tyro'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
-    command = [sys.executable, "-m", "facelift.cli", "predict", str(tmp_path / "none.png"), "--weights", str(weights)]
+    command = [sys.executable, "-m", "facelift.cli", "predict", str(tmp_path / "none.png"), "--model", str(weights)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 1 and "none.png" in result.stderr and "Traceback" not in result.stderr
 

@@ -15,7 +15,7 @@ def run_page(weights, tmp_path, monkeypatch):
     photo = ROOT / "examples" / "astronaut.jpg"
     (tmp_path / "examples" / photo.name).write_bytes(photo.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("facelift.onnx_lifter.shipped_weights", lambda: weights)
+    monkeypatch.setattr("facelift.onnx_lifter.SHIPPED", {"small": str(weights)})
 
     def run(page: str) -> dict:
         names: dict = {}

@@ -242,7 +242,7 @@ def test_sigma_by_hand(predictor):
 
 
 def test_shipped_weights_are_named_when_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr("facelift.onnx_lifter.shipped_weights", lambda: tmp_path / "facelift-small.onnx")
+    monkeypatch.setattr("facelift.onnx_lifter.SHIPPED", {"small": str(tmp_path / "facelift-small.onnx")})
     with pytest.raises(FileNotFoundError, match=r"facelift-small.onnx: expected weights"):
         Predictor()
 

@@ -8,7 +8,7 @@ import pytest
 from facelift import Predictor
 from facelift.images import load_photo
 from facelift.landmarks import WFLW98
-from facelift.onnx_lifter import OnnxLifter, shipped_weights
+from facelift.onnx_lifter import OnnxLifter, weights_path
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 BOX = [[180, 93, 269, 180]]
@@ -65,7 +65,7 @@ def test_the_turned_photo_gives_the_turned_face(face):
 
 def test_the_file_is_small_and_carries_its_card():
     network = OnnxLifter()
-    assert shipped_weights().stat().st_size < 20e6
+    assert weights_path().stat().st_size < 20e6
     for word in ("MERL-RAV", "300-W", "ICT-FaceKit", "recipes/small.sh", "NME", "non-commercial"):
         assert word in network.card
-    assert network.card == shipped_weights().with_suffix(".md").read_text()
+    assert network.card == weights_path().with_suffix(".md").read_text()

@@ -130,11 +130,9 @@ def test_heads_without_lifting_have_exact_landmarks_alone(generator, tmp_path):
 def test_cameras_keep_to_the_space_that_is_asked_for(tmp_path):
     config = ViewsConfig(out=tmp_path, faces=3, views=4, generator="procedural", space=CameraSpace(30.0, 0.001, 0.001))
     rotation = ViewCache(build_views(config), labels="exact").rotation
-    azimuth = np.degrees(
-        np.arctan2(rotation[:, 2, 0], -rotation[:, 2, 2])
-    )  # of the viewing direction, towards (0, 0, 0.2)
+    azimuth = np.degrees(np.arctan2(rotation[:, 2, 0], -rotation[:, 2, 2]))  # of the axis through (0, 0, 0.2)
     assert np.abs(azimuth).max() < 33 and np.ptp(azimuth) > 10 and np.abs(rotation[:, 2, 1]).max() < 1e-3
-    with pytest.raises(ValueError, match="views.json"):
+    with pytest.raises(ValueError, match=r"views\.json"):
         build_views(replace(config, space=CameraSpace()))
 
 

@@ -30,7 +30,7 @@ class DetectConfig:
     out: Path = Path("facelift-out")
     """Folder for the results: NAME.points.json, and NAME.points.jpg with the points drawn in."""
     detector: str = "mediapipe"
-    """mediapipe, shipped (the package's lifter), or the path of an exported detector or lifter."""
+    """mediapipe, small (the lifter that comes with the package), or the path of an exported detector or lifter."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()

@@ -21,8 +21,8 @@ class PredictPart:
     """Name of the benchmark; `facelift evaluate list` tells all."""
     out: Path
     """The .npz to write."""
-    model: str = "shipped"
-    """shipped, mediapipe, or the path of an exported lifter."""
+    model: str = "small"
+    """small (comes with the package), mediapipe, or the path of an exported lifter."""
     data: Path | None = None
     """Folder of the benchmarks; FACELIFT_DATA if not given."""
 

@@ -38,8 +38,8 @@ class PredictConfig:
     """Files to write per photo; pts holds iBUG's 68 points."""
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
     """Landmarks to write for photos."""
-    weights: Path | None = None
-    """An .onnx file of `facelift export`; without it, the weights that come with the package."""
+    model: str = "small"
+    """small, which comes with the package, or an .onnx file of `facelift export`."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
@@ -57,7 +57,7 @@ def predict(config: PredictConfig) -> int:
     if not config.inputs:
         raise ValueError("predict: expected at least one photo, video or folder, found none")
     predictor = Predictor(
-        config.weights, finder=config.finder, threads=config.threads, refine=config.refine, mirror=config.mirror
+        config.model, finder=config.finder, threads=config.threads, refine=config.refine, mirror=config.mirror
     )
     inputs = expand(config.inputs)
     if not inputs:

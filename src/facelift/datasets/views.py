@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,7 +55,7 @@ class ViewsConfig:
     """Picture side, px."""
     quality: int = 92
     """JPEG quality of the cached pictures."""
-    space: CameraSpace = CameraSpace()
+    space: CameraSpace = field(default_factory=CameraSpace)
     """Where the cameras are: the camera space C, or a smaller one for a network's first steps."""
     workers: int = 1
     """Processes."""

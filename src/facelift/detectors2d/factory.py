@@ -5,10 +5,11 @@ from pathlib import Path
 from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.network import NetworkDetector
 from facelift.detectors2d.protocol import Detector2D
+from facelift.onnx_lifter import SHIPPED, weights_path
 
 
 def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> Detector2D:
-    """WFLW-98 detector: "mediapipe", "shipped" for the package's lifter, or the path of an exported detector or lifter.
+    """WFLW-98 detector: "mediapipe", "small" for the lifter that comes with the package, or an exported one's path.
 
     `refine` and `mirror` as in `looks.look`; MediaPipe's own crop follows the face already. Raises ImportError without
     the packages it needs, FileNotFoundError or ValueError for a wrong path or file.
@@ -17,13 +18,12 @@ def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> 
         from facelift.detectors2d.mediapipe import MediaPipeDetector
 
         return MediaPipeDetector()
-    if name == "shipped":
-        return LifterDetector(refine=refine, mirror=mirror)
-    if not Path(name).is_file():
+    if not weights_path(name).is_file():
+        shipped = ", ".join(f'"{model}"' for model in SHIPPED)
         raise FileNotFoundError(
-            f'detector: expected "mediapipe", "shipped" or the path of an ONNX file, found {name!r}'
+            f'detector: expected "mediapipe", {shipped} or the path of an ONNX file, found {name!r}'
         )
     try:
-        return LifterDetector(Path(name), refine=refine, mirror=mirror)
+        return LifterDetector(name, refine=refine, mirror=mirror)
     except ValueError:  # no lifter: then a detector, or else the error below tells what it is
         return NetworkDetector(Path(name), refine=refine, mirror=mirror)

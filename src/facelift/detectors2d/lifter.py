@@ -9,18 +9,18 @@ from jaxtyping import Float, UInt8
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import SCHEMES
-from facelift.onnx_lifter import OnnxLifter
+from facelift.onnx_lifter import DEFAULT, OnnxLifter
 
 
 class LifterDetector:
-    """WFLW-98 points of the weights that `Predictor` uses; None takes those of the package.
+    """WFLW-98 points of the networks that `Predictor` uses; `model` as there.
 
     Raises FileNotFoundError, or ValueError for a file that is no exported lifter.
     """
 
-    def __init__(self, weights: Path | None = None, *, threads: int = 1, refine: bool = False, mirror: bool = False):
+    def __init__(self, model: Path | str = DEFAULT, *, threads: int = 1, refine: bool = False, mirror: bool = False):
         """`refine` and `mirror` as in `looks.look`."""
-        self._lifter = OnnxLifter(weights, threads=threads)
+        self._lifter = OnnxLifter(model, threads=threads)
         self.scheme, self.size = SCHEMES[self._lifter.scheme], self._lifter.input_size
         self.refine, self.mirror = refine, mirror
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -39,14 +38,14 @@ class System(Protocol):
 
 
 class PredictorSystem:
-    """An exported lifter (or the shipped weights) on the given box."""
+    """A lifter, by name or exported, on the given box."""
 
     scheme = "wflw98"
 
-    def __init__(self, weights: Path | None):
+    def __init__(self, model: str):
         from facelift.predictor import Predictor
 
-        self._predictor = Predictor(weights)
+        self._predictor = Predictor(model)
         path = self._predictor.network.path
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         self.about = {
@@ -91,12 +90,11 @@ class DetectorSystem:
 
 
 SYSTEMS: dict[str, Callable[[], System]] = {
-    "shipped": lambda: PredictorSystem(None),
     "mediapipe": lambda: DetectorSystem("mediapipe"),
 }
-"""By the name that `--model` takes; anything else is the path of an exported lifter."""
+"""By the name that `--model` takes; anything else is a lifter, by name or path."""
 
 
 def build_system(model: str) -> System:
     """A system by name, or an .onnx file. Raises FileNotFoundError, ValueError or ImportError with what is missing."""
-    return SYSTEMS[model]() if model in SYSTEMS else PredictorSystem(Path(model))
+    return SYSTEMS[model]() if model in SYSTEMS else PredictorSystem(model)

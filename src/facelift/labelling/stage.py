@@ -33,7 +33,7 @@ from facelift.labelling.shards import (
 )
 from facelift.labelling.sheet import draw_sheets
 from facelift.labelling.sources import Item, Picture, Sampling, find_items
-from facelift.onnx_lifter import shipped_weights
+from facelift.onnx_lifter import weights_path
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class FramesConfig:
     """Videos, photos, folders or globs of them, NAME.tar of packed sets, folders of CelebV-HQ."""
     out: Path
     """Folder of the shards. A stopped run goes on where it was; new sources are added."""
-    detector: str = "shipped"
-    """shipped (the package's lifter), or the path of an exported 2D detector or lifter."""
+    detector: str = "small"
+    """small (the lifter that comes with the package), or the path of an exported 2D detector or lifter."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces where a source has no boxes; auto is our own network."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -210,7 +210,7 @@ def _cut(
 
 def _settings(config: FramesConfig, detector: Detector2D | None, finder: FaceFinder | None) -> dict[str, object]:
     """What must be equal for a run to go on."""
-    path = shipped_weights() if config.detector == "shipped" else Path(config.detector)
+    path = weights_path(config.detector)
     digest = "" if detector else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return {
         "detector": type(detector).__name__ if detector else f"{path.name} sha256:{digest}",

@@ -36,7 +36,7 @@ from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
 from facelift.lifting.solver import SolverConfig
-from facelift.onnx_lifter import shipped_weights
+from facelift.onnx_lifter import weights_path
 from facelift.sources import exported_sources, listed, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ class LiftConfig:
     out: Path
     """Folder of the shards. A stopped run goes on where it was."""
     detector: str = "mediapipe"
-    """2D detector: mediapipe, shipped (the package's lifter), or the path of an exported detector or lifter."""
+    """2D detector: mediapipe, small (the lifter that comes with the package), or the path of an exported detector or
+    lifter."""
     generator: Literal["morphable", "procedural"] = "morphable"
     """morphable: the textured head in --assets; procedural: the small head built by code."""
     assets: Path | None = None
@@ -269,7 +270,7 @@ def _describe(
 
 def _identity(detector: str) -> str:
     """Its name, and for a file a digest of what is in it."""
-    path = shipped_weights() if detector == "shipped" else Path(detector)
+    path = weights_path(detector)
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -1,14 +1,19 @@
-"""A small linear 3DMM with random bases, the attributes of `morphable.linear.LinearModel` that networks read."""
+"""Lets the tests import `published_names`, and a small linear 3DMM with random bases."""
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 
 @pytest.fixture
 def linear_model() -> SimpleNamespace:
-    """75 vertices in units of about a face, 40 + 10 coefficients; a pose that puts the mean into a crop of 120 px."""
+    """What networks read of a `morphable.linear.LinearModel`: 75 vertices in units of about a face, 40 + 10
+    coefficients, and a mean pose that puts the mean face into a crop of 120 px."""
     rng = np.random.default_rng(7)
     vertices, shapes, expressions = 75, 40, 10
     pose = np.array([[40, 0, 0, 60], [0, -40, 0, 60], [0, 0, -40, 0]], float).ravel()

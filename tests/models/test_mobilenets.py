@@ -9,28 +9,7 @@ from torch import nn
 from facelift.models.encoders import pooled
 from facelift.models.mobilenetv1 import MobileNetV1Encoder, mobilenetv1, mobilenetv1_05
 from facelift.models.mobilenetv2 import MobileNetV2Encoder
-
-
-def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    sizes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (channels,))
-    return {f"{name}.{part}": shape for part, shape in (sizes | {"num_batches_tracked": ()}).items()}
-
-
-def mobilenetv2_shapes() -> dict[str, tuple[int, ...]]:
-    """Table 2 of the paper (t, c, n, s) in torchvision's names, written out; not taken from our model."""
-    shapes = {"features.0.0.weight": (32, 3, 3, 3)} | norm("features.0.1", 32)
-    inputs, index = 32, 1
-    for t, c, n in ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)):
-        for _ in range(n):
-            block, hidden, last = f"features.{index}.conv", t * inputs, 1
-            if t > 1:
-                shapes |= {f"{block}.0.0.weight": (hidden, inputs, 1, 1)} | norm(f"{block}.0.1", hidden)
-                last = 2
-            shapes |= {f"{block}.{last - 1}.0.weight": (hidden, 1, 3, 3)} | norm(f"{block}.{last - 1}.1", hidden)
-            shapes |= {f"{block}.{last}.weight": (c, hidden, 1, 1)} | norm(f"{block}.{last + 1}", c)
-            inputs, index = c, index + 1
-    assert index == 18
-    return shapes | {"features.18.0.weight": (1280, 320, 1, 1)} | norm("features.18.1", 1280)
+from published_names import mobilenetv2_shapes, tddfa_shapes
 
 
 def test_mobilenetv2_has_torchvisions_names_shapes_and_size():
@@ -44,27 +23,13 @@ def test_mobilenetv2_has_torchvisions_names_shapes_and_size():
 
 def test_mobilenetv1_has_the_names_and_shapes_of_3ddfa():
     with torch.device("meta"):
-        wide, half = mobilenetv1(), mobilenetv1_05()
-    shapes = {name: tuple(tensor.shape) for name, tensor in wide.state_dict().items()}
-    published = {
-        "conv1.weight": (32, 3, 3, 3),
-        "bn1.running_var": (32,),
-        "dw2_1.conv_dw.weight": (32, 1, 3, 3),
-        "dw2_1.conv_sep.weight": (64, 32, 1, 1),
-        "dw3_2.bn_sep.bias": (256,),
-        "dw5_6.conv_sep.weight": (1024, 512, 1, 1),
-        "dw6.bn_dw.running_mean": (1024,),
-    }
-    assert published.items() <= shapes.items() and len(shapes) == 27 * 6
-    assert {name.split(".")[0] for name in shapes} == {
-        *("conv1", "bn1", "dw2_1", "dw2_2", "dw3_1", "dw3_2", "dw4_1", "dw4_2"),
-        *("dw5_1", "dw5_2", "dw5_3", "dw5_4", "dw5_5", "dw5_6", "dw6"),
-    }
-    assert shapes.keys() == half.state_dict().keys()
-    assert half.state_dict()["dw3_2.conv_sep.weight"].shape == (128, 64, 1, 1)
+        wide, narrow = mobilenetv1(), mobilenetv1_05()
+    for encoder, half in ((wide, False), (narrow, True)):
+        published = {name: shape for name, shape in tddfa_shapes(half=half).items() if not name.startswith("fc_")}
+        assert {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()} == published
     published = 4_231_976  # MobileNetV1 with a classifier of 1000 classes
     assert sum(p.numel() for p in wide.parameters()) == published - 1000 * (1024 + 1)
-    assert (wide.width, half.width) == (1024, 512)
+    assert (wide.width, narrow.width) == (1024, 512)
 
 
 def randomised(encoder: nn.Module) -> nn.Module:

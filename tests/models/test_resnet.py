@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from facelift.checkpoints.torchvision import load_torchvision
-from facelift.models.resnet import Bottleneck, ResNetEncoder, resnet50, resnet152
+from facelift.models.resnet import Bottleneck, ResNetEncoder, resnet50, resnet101, resnet152
 
 
-@pytest.mark.parametrize(("build", "published"), [(resnet50, 25_557_032), (resnet152, 60_192_808)])
+@pytest.mark.parametrize(
+    ("build", "published"), [(resnet50, 25_557_032), (resnet101, 44_549_160), (resnet152, 60_192_808)]
+)
 def test_parameter_count_is_the_published_one_less_the_classifier(build, published):
     with torch.device("meta"):
         encoder = build()

@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,16 @@ def read_state(path: Path | str, *, inside: str | None = None) -> dict[str, Tens
     return loaded
 
 
-def fill(module: nn.Module, state: dict[str, Tensor], *, path: Path | str) -> None:
+def fill(
+    module: nn.Module, state: dict[str, Tensor], *, path: Path | str, names: Mapping[str, str] | None = None
+) -> None:
     """Copies `state` into `module`, names and shapes exactly; changes nothing if they differ.
 
-    Batch counters of old files may be missing. Raises ValueError that names the file and the first
-    differences.
+    `names`: what the file calls a tensor, by the module's name for it, where the two differ. Batch counters of old
+    files may be missing. Raises ValueError that names the file and the first differences.
     """
-    expected = module.state_dict()
+    called = {name: (names or {}).get(name, name) for name in module.state_dict()}
+    expected = {called[name]: tensor for name, tensor in module.state_dict().items()}
     counters = {name for name in expected if name.endswith(".num_batches_tracked")}
     missing = sorted(expected.keys() - state.keys() - counters)
     surplus = sorted(state.keys() - expected.keys())
@@ -81,7 +85,8 @@ def fill(module: nn.Module, state: dict[str, Tensor], *, path: Path | str) -> No
             raise ValueError(
                 f"{path}: expected {name} of shape {tuple(expected[name].shape)}, found {tuple(tensor.shape)}"
             )
-    module.load_state_dict(expected | state)
+    filled = expected | state
+    module.load_state_dict({name: filled[called[name]] for name in called})
 
 
 def _first(names: list[str]) -> str:

@@ -9,10 +9,15 @@ from torch import Tensor
 from facelift.models.mobile import MobileEncoder
 
 if TYPE_CHECKING:
+    from facelift.models.mobilenetv1 import MobileNetV1Encoder
+    from facelift.models.mobilenetv2 import MobileNetV2Encoder
+    from facelift.models.resnest import ResNeStEncoder
     from facelift.models.resnet import ResNetEncoder
     from facelift.models.vit import VisionTransformer
 
-    Encoder: TypeAlias = MobileEncoder | ResNetEncoder | VisionTransformer
+    Encoder: TypeAlias = (
+        MobileEncoder | MobileNetV1Encoder | MobileNetV2Encoder | ResNetEncoder | ResNeStEncoder | VisionTransformer
+    )
 
 
 NAMES = {"small": "mobile", "base": "vit_b16"}
@@ -20,17 +25,26 @@ NAMES = {"small": "mobile", "base": "vit_b16"}
 
 
 def build_encoder(name: str) -> "Encoder":
-    """`small` = `mobile` (128 px, CPU), `base` = `vit_b16` (FaRL's form, 224 px), `resnet50`, `resnet152`."""
+    """`small` = `mobile` (128 px, CPU), `base` = `vit_b16` (FaRL's form, 224 px), `resnet50`, `resnet101`, `resnet152`,
+    `resnest50`, `resnest101` (224 px), `mobilenetv2`, `mobilenetv1`, `mobilenetv1_05` (120 px). All but `mobile` and
+    `vit_b16` take pictures of other sizes, too.
+    """
     name = NAMES.get(name, name)
-    constructors = {"mobile": MobileEncoder} if name == "mobile" else _large_encoders()
+    constructors = {"mobile": MobileEncoder} if name == "mobile" else _other_encoders()
     if name not in constructors:
-        raise ValueError(f"encoder: expected small (mobile), base (vit_b16), resnet50 or resnet152, found {name!r}")
+        names = ", ".join(sorted(constructors))
+        raise ValueError(f"encoder: expected small (mobile), base (vit_b16) or one of {names}, found {name!r}")
     return constructors[name]()
 
 
 def see(encoder: "Encoder", image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b t w"], list[Tensor]]:
     """The encoder's tokens, and feature maps (b, c, h, w) for a closer look where it has some."""
     return encoder.see(image) if isinstance(encoder, MobileEncoder) else (encoder(image), [])
+
+
+def pooled(encoder: "Encoder", image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b w"]:
+    """The mean of the encoder's tokens: of a convolutional encoder, its last feature map averaged over the picture."""
+    return encoder(image).mean(dim=1)
 
 
 def map_channels(encoder: "Encoder") -> tuple[int, ...]:
@@ -47,8 +61,21 @@ def token_count(encoder: "Encoder") -> int:
     return tokens.shape[1]
 
 
-def _large_encoders() -> dict:
-    from facelift.models.resnet import resnet50, resnet152
+def _other_encoders() -> dict:
+    from facelift.models.mobilenetv1 import mobilenetv1, mobilenetv1_05
+    from facelift.models.mobilenetv2 import MobileNetV2Encoder
+    from facelift.models.resnest import resnest50, resnest101
+    from facelift.models.resnet import resnet50, resnet101, resnet152
     from facelift.models.vit import vit_b16
 
-    return {"resnet50": resnet50, "resnet152": resnet152, "vit_b16": vit_b16}
+    return {
+        "mobilenetv1": mobilenetv1,
+        "mobilenetv1_05": mobilenetv1_05,
+        "mobilenetv2": MobileNetV2Encoder,
+        "resnest50": resnest50,
+        "resnest101": resnest101,
+        "resnet50": resnet50,
+        "resnet101": resnet101,
+        "resnet152": resnet152,
+        "vit_b16": vit_b16,
+    }

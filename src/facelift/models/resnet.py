@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-152 encoders (He et al. 2016), with torchvision's parameter names.
+"""ResNet-50, ResNet-101 and ResNet-152 encoders (He et al. 2016), with torchvision's parameter names.
 
 The stride sits in the 3x3 convolution of a bottleneck, not in the first 1x1 as in the paper: so are the
 published weights of torchvision.
@@ -76,6 +76,11 @@ def _stage(inputs: int, inner: int, depth: int, *, stride: int) -> nn.Sequential
 def resnet50(*, image_size: int = 224) -> ResNetEncoder:
     """ResNet-50, width 2048; freshly initialised (`checkpoints.torchvision` loads published weights)."""
     return ResNetEncoder((3, 4, 6, 3), image_size=image_size)
+
+
+def resnet101(*, image_size: int = 224) -> ResNetEncoder:
+    """ResNet-101, width 2048; freshly initialised (`checkpoints.torchvision` loads published weights)."""
+    return ResNetEncoder((3, 4, 23, 3), image_size=image_size)
 
 
 def resnet152(*, image_size: int = 224) -> ResNetEncoder:

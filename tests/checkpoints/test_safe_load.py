@@ -130,3 +130,17 @@ def test_fill_names_differences_and_leaves_the_module_alone(change, message):
     with pytest.raises(ValueError, match=rf"x\.pth: expected .*{message}"):
         fill(module, state, path="x.pth")
     assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_fill_speaks_of_tensors_as_the_file_does():
+    """Swapped on purpose: a name of the module may be the file's name of another tensor."""
+    module = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.Linear(2, 3)})
+    names = {"a.weight": "b.weight", "b.weight": "w", "b.bias": "c"}
+    state = {"b.weight": torch.ones(3, 2), "w": torch.zeros(3, 2), "a.bias": torch.ones(3), "c": torch.full((3,), 2.0)}
+    fill(module, state, path="x.pth", names=names)
+    assert (module["a"].weight == 1).all() and (module["b"].weight == 0).all() and (module["b"].bias == 2).all()
+    del state["w"]
+    with pytest.raises(ValueError, match=r"x\.pth: expected the 4 tensors .*missing: w; unknown: none"):
+        fill(module, state, path="x.pth", names=names)
+    with pytest.raises(ValueError, match=r"x\.pth: expected w of shape \(3, 2\), found \(4, 2\)"):
+        fill(module, state | {"w": torch.zeros(4, 2)}, path="x.pth", names=names)

@@ -111,6 +111,7 @@ def test_the_check_runs_the_whole_chain(commands, request, monkeypatch, photos_t
     assert [words[0] for words in called] == expected
     lifter = parsed(called[5])
     assert isinstance(lifter, LifterConfig) and lifter.sets == (("merl_train",) if photos_there else ())
+    assert lifter.start.is_file() and parsed(called[1]).start.is_file()
     assert lifter.views == parsed(called[4]).out and parsed(called[4]).lift == parsed(called[3]).out
     assert parsed(called[3]).detector == str(parsed(called[2]).out) and parsed(called[6]).run == lifter.loop.run
     assert Path(checked[0]).name == "reached.py" and checked[1] == str(lifter.loop.run)

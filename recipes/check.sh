@@ -29,5 +29,5 @@ facelift train lifter --views "$work/views" --sets "${photos[@]}" --dev-heads 3 
 facelift export --run "$work/lifter" --out "$work/check.onnx" --name check
 
 bounds=(heads_nme=15 heads_pose_deg=13 train_loss=0)
-[ ${#photos[@]} -gt 0 ] && bounds+=(nme=20)
+[ ${#photos[@]} -gt 0 ] && bounds+=(nme=4.4)
 python "$here/reached.py" "$work/lifter" "${bounds[@]}"

@@ -26,3 +26,18 @@ def read_npz(path: str | os.PathLike[str], what: str, keys: Sequence[str] = ()) 
     if missing:
         raise ValueError(f"{path}: expected {what} with {', '.join(keys)}, found {', '.join(sorted(arrays)) or 'none'}")
     return arrays
+
+
+def read_npy(path: str | os.PathLike[str], what: str) -> np.ndarray:
+    """The array of an .npy file; `what` as in `read_npz`.
+
+    Raises FileNotFoundError, or ValueError for another kind of file, a damaged one, or one of objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected {what}, found no file")
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (EOFError, ValueError, OSError, TypeError, SyntaxError) as error:
+        raise ValueError(f"{path}: expected {what}, found a file that does not load: {error}") from error

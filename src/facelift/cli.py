@@ -26,6 +26,9 @@ COMMANDS = {
     "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
     "label": Command("2D labels for photos and videos", "facelift.commands.label", "LabelConfig", "label"),
+    "morphable": Command(
+        "a linear face model of a head, or of released files", "facelift.commands.morphable", "MorphableConfig", "build"
+    ),
     "mesh": Command("MediaPipe's dense points of photos", "facelift.datasets.mesh_labels", "MeshConfig", "mesh"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "heads": Command(

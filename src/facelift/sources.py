@@ -24,11 +24,15 @@ class Source:
 
 
 PROCEDURAL_HEAD = Source("head and scenes built by code", "MIT, this project", free=True)
+ICT = Source("ICT-FaceKit Light", "MIT, Copyright (c) 2020 USC Institute for Creative Technologies", free=True)
 OPEN_HEAD = (
-    Source("ICT-FaceKit Light", "MIT, Copyright (c) 2020 USC Institute for Creative Technologies", free=True),
+    ICT,
     Source("MakeHuman textures", "CC0", free=True),
     Source("Face Research Lab London Set composites", "CC BY 4.0, DeBruine & Jones", free=True),
 )
+BFM09 = Source("Basel Face Model 2009", "non-commercial research")
+BFM2017 = Source("Basel Face Model 2017", "non-commercial research")
+FACEWAREHOUSE = Source("FaceWarehouse expressions", "non-commercial research")
 SCENE_FILES = {
     "hdri_128.npz": Source("Poly Haven light probes", "CC0", free=True),
     "backgrounds.tar": Source("photos of BSDS500 and ImageNet samples", "non-commercial research"),

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.atomic import written_whole
+from facelift.checkpoints.safe_pickle import SafeUnpickler
 from facelift.datasets.readers.meshes import Mesh, MeshSample
 from facelift.datasets.readers.official_layout import require_file, require_files, require_folder
 from facelift.datasets.readers.picked_points import read_picked_points
@@ -147,26 +148,6 @@ def read_box(path: Path) -> Float[np.ndarray, "4"]:
     return box
 
 
-class _Numbers(pickle.Unpickler):
-    """Knows what NumPy writes for arrays and numbers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return (np.empty(0) if name == "_reconstruct" else np.float64(0)).__reduce__()[0]  # type: ignore[index]
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            return _bytes_of_text
-        raise pickle.UnpicklingError(f"a call of {module}.{name}")
-
-
-def _bytes_of_text(text: str, encoding: str) -> bytes:
-    """How protocol 2 of Python 3 stores bytes."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes as text in {encoding}")
-    return text.encode("latin1")
-
-
 def _read_pickled_array(stream: BinaryIO) -> Any:
     """The one object in an .npy file of objects."""
     version = np.lib.format.read_magic(stream)
@@ -175,7 +156,7 @@ def _read_pickled_array(stream: BinaryIO) -> Any:
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     if shape != () or not dtype.hasobject:
         raise ValueError(f"an array {shape} of {dtype}")
-    return _Numbers(stream, encoding="latin1").load().item()
+    return SafeUnpickler(stream).load().item()
 
 
 def _read_scan(subject: str, path: Path | None) -> Mesh:

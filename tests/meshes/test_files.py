@@ -147,6 +147,16 @@ def test_glb_with_a_texture(mesh, tmp_path):
     np.testing.assert_array_equal(np.asarray(read.visual.material.baseColorTexture.convert("RGB")), mesh.texture)
 
 
+def test_glb_is_aligned_whatever_the_length_of_its_picture(mesh, tmp_path, rng):
+    lengths = set()
+    for width in range(1, 12):
+        texture = rng.integers(0, 256, (8, width, 3), dtype=np.uint8)
+        write_glb(tmp_path / "a.glb", ColouredMesh(mesh.vertices, mesh.faces, mesh.uv, texture))
+        about, _, _ = parse_glb(tmp_path / "a.glb")
+        lengths.add(about["bufferViews"][about["images"][0]["bufferView"]]["byteLength"] % 4)
+    assert len(lengths) > 1
+
+
 def test_glb_with_colours_keeps_every_byte_through_linear_light(mesh, tmp_path):
     write_glb(tmp_path / "a.glb", without(mesh, "uv", "texture"))
     about, arrays, _ = parse_glb(tmp_path / "a.glb")

@@ -1,29 +1,17 @@
 """Z-buffer rasteriser in Numba: projected triangles -> per pixel triangle, barycentrics and depth."""
 
 import math
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from facelift.rendering.compiled import compiled
+from facelift.rendering.fragments import FAR, Fragments
 
-FAR = 1e9
-"""Depth of a pixel that sees nothing."""
 OPAQUE, TWO_SIDED, MOSTLY, HALF = -1, -2, -3, -4
 """`alpha_of` without a picture: seen from the front alone; from both sides; and from both sides, covering three or two
 of each four pixels, which supersampling blends."""
-
-
-@dataclass(frozen=True)
-class Fragments:
-    """What each pixel sees. `triangle` is -1 where there is nothing."""
-
-    triangle: Int[np.ndarray, "h w"]
-    barycentric: Float[np.ndarray, "h w 2"]
-    """Perspective-correct weights of the first two corners; the third's is what remains."""
-    depth: Float[np.ndarray, "h w"]
 
 
 class Rasterizer(Protocol):
@@ -41,6 +29,27 @@ def rasterize(
     """Opaque triangles, the nearest wins. Triangles that reach behind the camera (depth <= 0) are left out."""
     empty = np.zeros((len(faces), 3, 2), np.float32)
     return rasterize_alpha(pixels, faces, empty, np.full(len(faces), -1, np.int32), _NO_ALPHA, size, cull=cull)
+
+
+def rasterize_parallel(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], hw: tuple[int, int]
+) -> Fragments:
+    """What `orthographic.rasterize_orthographic` returns, to single precision and ten times as fast.
+
+    Linear over a triangle in the picture is 1 / depth: with c - z in its place, z is. Raises ValueError for a picture
+    that is not square.
+    """
+    if hw[0] != hw[1]:
+        raise ValueError(f"hw: expected a square picture, found {hw[0]} x {hw[1]}")
+    end = vertices[:, 2].max(initial=-np.inf) + 1
+    near = end - vertices[:, 2]
+    found = rasterize(np.column_stack([vertices[:, :2], 1 / near]).astype(np.float32), faces, hw[0], cull=False)
+    there = found.triangle >= 0
+    depth, barycentric = found.depth, found.barycentric
+    corners = near[faces[found.triangle[there], :2]]
+    barycentric[there] /= corners * depth[there, None]
+    depth[there] = end - 1 / depth[there]
+    return Fragments(found.triangle, barycentric, depth)
 
 
 def rasterize_alpha(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facelift.atomic import written_whole
 from facelift.datasets.readers.meshes import Mesh
 from facelift.datasets.readers.official_layout import require_file
+from facelift.meshes import ColouredMesh, obj
 
 IGNORED = frozenset(("vt", "vn", "vp", "o", "g", "s", "l", "p", "usemtl", "mtllib"))
 """Statements that say nothing about positions and faces."""
@@ -46,11 +46,8 @@ def read_obj(path: Path, *, unit: str = "mm") -> Mesh:
 
 def write_obj(path: Path, mesh: Mesh) -> None:
     """Positions and faces; `read_obj` gives back the same numbers, bit by bit."""
-    lines = [f"v {x!r} {y!r} {z!r}\n" for x, y, z in mesh.vertices.astype(np.float64).tolist()]
-    if mesh.faces is not None:
-        lines += [f"f {a} {b} {c}\n" for a, b, c in (mesh.faces + 1).tolist()]
-    with written_whole(path) as partial:
-        partial.write_text("".join(lines), encoding="ascii")
+    faces = np.zeros((0, 3), int) if mesh.faces is None else mesh.faces
+    obj.write_obj(path, ColouredMesh(mesh.vertices.astype(np.float64), faces))
 
 
 def _position(words: list[str]) -> list[float]:

@@ -85,7 +85,7 @@ def draw_points(
     points: Float[np.ndarray, "faces n 2"],
     scheme: Scheme,
     confidence: Float[np.ndarray, "faces n"],
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "height width 3"]:
     """The picture, enlarged if it is small, with 2D points in its px; those of confidence below 0.5 are hollow.
 
     Faces with NaN are left out.

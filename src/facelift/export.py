@@ -32,13 +32,15 @@ class ExportConfig:
     """Write a run's averaged weights as ONNX, and check that ONNX Runtime gives torch's points."""
 
     run: Path
-    """Run folder of `facelift train lifter`, `detector` or `finder`."""
+    """Run folder of `facelift train lifter`, `detector`, `finder` or `m3lrn`."""
     out: Path
     """The .onnx file."""
     name: str = "facelift-small"
     """Name written into the file."""
     card: Path | None = None
     """Markdown card (training data, terms, metrics) to carry inside the file."""
+    mesh: Path | None = None
+    """Linear model by `facelift morphable` that an M3-LRN learned: the file then gives the whole mesh."""
     permissive: bool = False
     """Refuse weights unless all that they were made from is free for any use."""
 
@@ -54,18 +56,26 @@ def export(config: ExportConfig) -> Path:
         _check_free(config.run, sources)
     import onnx
 
+    from facelift.export_mesh import add_constants, m3lrn_metadata, with_mesh
+    from facelift.morphable.linear import load_linear_model
+
     card = config.card.read_text(encoding="utf-8") if config.card else ""
     task, model = _load(config.run)
-    wrapped, outputs = _wrap(task, model)
+    if config.mesh and task != "m3lrn":
+        raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
+    mesh = load_linear_model(config.mesh) if config.mesh else None
+    wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
     finder = task == "finder"
-    size = _FINDER_SIZE if finder else model.encoder.image_size
+    size = _FINDER_SIZE if finder else model.image_size if task == "m3lrn" else model.encoder.image_size
     tolerance = FINDER_TOLERANCE_PX if finder else TOLERANCE_PX
     with written_whole(config.out) as partial:
         _write_onnx(wrapped, partial, size, outputs, any_size=finder)
         graph = onnx.load(partial)
         _forget_its_making(graph)
+        if mesh:
+            add_constants(graph, mesh)
         onnx.save(graph, partial)
-        difference = parity_px(wrapped, partial, probe(size), unit_px=1 if finder else size)
+        difference = parity_px(wrapped, partial, probe(size), unit_px=1 if task in ("finder", "m3lrn") else size)
         if not difference <= tolerance:  # NaN is no agreement
             found = f"{difference:.2g} px"
             raise ValueError(f"{config.out}: expected torch and ONNX within {tolerance} px, found {found}")
@@ -77,7 +87,9 @@ def export(config: ExportConfig) -> Path:
             "sources": json.dumps(listed(sources)),
         }
         if not finder:
-            metadata |= {"scheme": "wflw98", "input_size": str(size)}
+            metadata |= {"scheme": "ibug68" if task == "m3lrn" else "wflw98", "input_size": str(size)}
+        if task == "m3lrn":
+            metadata |= m3lrn_metadata(model)
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
@@ -119,10 +131,10 @@ def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: floa
     session = open_session(onnx_file)
     with torch.no_grad():
         expected = wrapped(torch.as_tensor(image))
-    names = [output.name for output in session.get_outputs()]
-    found = dict(zip(names, session.run(None, {"image": image}), strict=True))
+    names = [output.name for output in session.get_outputs()][: len(expected)]  # constants of a mesh follow
+    found = dict(zip(names, session.run(names, {"image": image}), strict=True))
     differences = {name: np.abs(found[name] - value.numpy()).max() for name, value in zip(names, expected, strict=True)}
-    places = ("points", "boxes")
+    places = ("points", "boxes", "coarse", "vertices")
     points = [float(value) for name, value in differences.items() if name.startswith(places)]
     others = [value for name, value in differences.items() if not name.startswith(places)]
     if not np.isfinite(points).all() or not all(value < 1e-3 for value in others):
@@ -136,6 +148,8 @@ def _load(run: Path) -> tuple[str, Any]:
     from facelift.models.detector import LandmarkDetector
     from facelift.models.finder import FaceFinderNetwork
     from facelift.models.lifter import Lifter
+    from facelift.models.m3lrn import M3LRN
+    from facelift.models.m3lrn_config import M3LRNConfig
 
     config_file = run / "config.json"
     if not config_file.is_file():
@@ -145,9 +159,11 @@ def _load(run: Path) -> tuple[str, Any]:
         "detector": lambda: LandmarkDetector(encoder=config["encoder"], definitions=tuple(config["definitions"])),
         "lifter": lambda: Lifter(encoder=config["encoder"]),
         "finder": FaceFinderNetwork,
+        "m3lrn": lambda: M3LRN(M3LRNConfig(**config["network"] | {"inputs": tuple(config["network"]["inputs"])})),
     }
     if config.get("task") not in networks:
-        raise ValueError(f"{config_file}: expected task detector, lifter or finder, found {config.get('task')!r}")
+        expected = "detector, lifter, finder or m3lrn"
+        raise ValueError(f"{config_file}: expected task {expected}, found {config.get('task')!r}")
     model = networks[config["task"]]()
     checkpoint = run / "checkpoint.pt"
     fill(model, read_state(checkpoint, inside="averaged"), path=checkpoint)

@@ -67,7 +67,7 @@ class OnnxLifter:
         Raises FileNotFoundError, or ValueError for a file that is not such a network.
         """
         self.path = weights_path(model)
-        self._session = open_session(self.path, threads=threads or min(4, _cpus()))
+        self._session = open_session(self.path, threads=threads or min(4, cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.input_size = _checked(self._session, self.metadata, self.path)
 
@@ -142,5 +142,6 @@ def _fixed(shape: list) -> list[int | None]:
     return [side if isinstance(side, int) else None for side in shape[2:]]
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """CPUs of this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -67,7 +67,7 @@ class Predictor:
     def predict_photo(self, photo: Photo, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
         """`predict` for a photo that is loaded already."""
         if boxes is not None:
-            return self.predict_found(photo, _given(boxes, photo))
+            return self.predict_found(photo, given_faces(boxes, photo))
         faces = self.predict_found(photo, self.finder.find(photo.pixels))
         return [face for face in faces if face.relative_sigma < MAX_SIGMA]
 
@@ -128,8 +128,8 @@ def _average(a: OnnxOutput, b: OnnxOutput) -> OnnxOutput:
     )
 
 
-def _given(boxes: Float[np.ndarray, "n 4"] | list, photo: Photo) -> FoundFaces:
-    """The caller's boxes in px of the photo as loaded."""
+def given_faces(boxes: Float[np.ndarray, "n 4"] | list, photo: Photo) -> FoundFaces:
+    """The caller's boxes in px of the photo as loaded. Raises ValueError for what are no boxes."""
     array = np.asarray(boxes, np.float64)
     array = array.reshape(0, 4) if array.size == 0 else np.atleast_2d(array)
     if array.ndim != 2 or array.shape[1] != 4:

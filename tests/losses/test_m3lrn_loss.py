@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from facelift.losses.facelift_loss import weighted_sum
-from facelift.losses.m3lrn_loss import M3LRNTarget, M3LRNWeights, m3lrn_terms
+from facelift.losses.m3lrn_loss import M3LRNTarget, m3lrn_terms
 from facelift.losses.morphable_parameters import parameters_loss
 from facelift.losses.refined_landmarks import landmarks_loss
 from facelift.models.m3lrn import M3LRNOutput
+from facelift.training.config import M3LRNWeights
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from facelift.losses.facelift_loss import weighted_sum
-from facelift.losses.m3lrn_loss import M3LRNTarget, M3LRNWeights, m3lrn_terms
+from facelift.losses.m3lrn_loss import M3LRNTarget, m3lrn_terms
 from facelift.models.encoders import pooled
-from facelift.models.m3lrn import INPUTS, M3LRN, M3LRNConfig
+from facelift.models.m3lrn import M3LRN
+from facelift.models.m3lrn_config import INPUTS, M3LRNConfig
+from facelift.training.config import M3LRNWeights
 
 SMALL = "mobilenetv1_05"
 

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facelift.checkpoints.safe_load import fill, read_state
-from facelift.models.m3lrn import M3LRN, M3LRNConfig
+from facelift.models.m3lrn import M3LRN
+from facelift.models.m3lrn_config import M3LRNConfig
 
 _GROUPS = {"pose": ("ori", 1), "shape": ("shape", 2), "expression": ("exp", 3)}
 """Our name of a group of parameters: the file's name of the picture's head, its number of the landmarks' head."""

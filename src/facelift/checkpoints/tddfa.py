@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from facelift.checkpoints.safe_load import fill, read_state
-from facelift.models.m3lrn import M3LRN, Backbone, M3LRNConfig
+from facelift.models.m3lrn import M3LRN
+from facelift.models.m3lrn_config import Backbone, M3LRNConfig
 
 if TYPE_CHECKING:
     from facelift.morphable.linear import LinearModel

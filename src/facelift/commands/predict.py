@@ -1,6 +1,7 @@
 """`facelift predict`: photos, folders and videos in; landmarks, pose and drawings out."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +11,15 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.commands.inputs import OVERLAY, Input, expand
+from facelift.commands.predict_mesh import MeshOptions, mesh_work
 from facelift.commands.report import Report, progress, run_over, say, tell
 from facelift.commands.targets import refuse_foreign
 from facelift.drawing import draw_photo
 from facelift.face import Face
 from facelift.face_io import pts_paths, write_faces
 from facelift.images import load_photo
+from facelift.mesh_predictor import MeshPredictor
+from facelift.onnx_m3lrn import is_m3lrn
 from facelift.predictor import Predictor
 from facelift.video import predict_video
 
@@ -39,7 +43,7 @@ class PredictConfig:
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
     """Landmarks to write for photos."""
     model: str = "small"
-    """small, which comes with the package, or an .onnx file of `facelift export`."""
+    """small, which comes with the package, or an .onnx file of `facelift export`, of a lifter or of an M3-LRN."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
@@ -49,27 +53,35 @@ class PredictConfig:
     refine: bool = True
     """Look twice: the second crop is framed and turned upright by the first look."""
     mirror: bool = True
-    """Average the last look with that at the mirrored crop."""
+    """Average the last look with that at the mirrored crop; a lifter's."""
+    surface: MeshOptions = field(default_factory=MeshOptions)
+    """What an M3-LRN writes besides."""
 
 
 def predict(config: PredictConfig) -> int:
     """Runs the command; returns the exit code."""
     if not config.inputs:
         raise ValueError("predict: expected at least one photo, video or folder, found none")
-    predictor = Predictor(
-        config.model, finder=config.finder, threads=config.threads, refine=config.refine, mirror=config.mirror
-    )
+    work = _work(config)
     inputs = expand(config.inputs)
     if not inputs:
         raise ValueError(f"{' '.join(config.inputs)}: expected photos or videos, found none")
-
-    def work(entry: Input, report: Report) -> int:
-        job = _video if entry.is_video else _photo
-        return job(entry, config, predictor, report)
-
     report = run_over(inputs, work)
     say(report.summary(config.out))
     return report.exit_code
+
+
+def _work(config: PredictConfig) -> Callable[[Input, Report], int]:
+    """What is done with each file, by the kind of model. Raises ValueError for options of the other kind."""
+    if is_m3lrn(config.model):
+        meshes = MeshPredictor(config.model, finder=config.finder, threads=config.threads, refine=config.refine)
+        return lambda entry, report: mesh_work(entry, config, meshes, report)
+    if config.surface.wanted:
+        raise ValueError(f"--surface: expected an M3-LRN, found --model {config.model}, which makes no mesh")
+    predictor = Predictor(
+        config.model, finder=config.finder, threads=config.threads, refine=config.refine, mirror=config.mirror
+    )
+    return lambda entry, report: (_video if entry.is_video else _photo)(entry, config, predictor, report)
 
 
 def _photo(entry: Input, config: PredictConfig, predictor: Predictor, report: Report) -> int:

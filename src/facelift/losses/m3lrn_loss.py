@@ -11,16 +11,6 @@ from facelift.models.m3lrn import M3LRNOutput
 
 
 @dataclass(frozen=True)
-class M3LRNWeights:
-    """Factors of the terms, the paper's: of whitened parameters, and of landmarks in px of a crop of 120 px."""
-
-    parameters: float = 0.02
-    landmarks: float = 0.03
-    from_landmarks: float = 0.02
-    consistency: float = 0.001
-
-
-@dataclass(frozen=True)
 class M3LRNTarget:
     """What is known of a batch of crops; NaN where nothing is."""
 
@@ -35,8 +25,8 @@ class M3LRNTarget:
 def m3lrn_terms(
     found: M3LRNOutput, target: M3LRNTarget, *, groups: tuple[int, ...] = GROUPS, kind: ParametersLoss = "squared"
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms by name, unweighted: sum them by `weighted_sum(terms, vars(M3LRNWeights()))`. The last two are there
-    only with a landmark-to-3DMM support.
+    """The terms by name, unweighted; `training.config.M3LRNWeights` has their factors. The last two are there only with
+    a landmark-to-3DMM support.
 
     parameters, from_landmarks: `parameters_loss` of either estimate, over faces with a 3DMM. landmarks:
     `landmarks_loss` of the refined ones. consistency: `parameters_loss` between both estimates, over all faces, with

@@ -1,7 +1,6 @@
 """M3-LRN, also known as SynergyNet: a face crop -> 3DMM parameters and 68 refined landmarks (Wu et al. 2021)."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,63 +9,15 @@ from torch import Tensor, nn
 from facelift.checkpoints.released_frame import CROP, POINT_SHIFT, POINT_SIGNS, parameters_from_released
 from facelift.models.encoders import build_encoder, pooled
 from facelift.models.heads import full_precision
-from facelift.models.pointnet import LandmarkRegressor, Refinement, Support
+from facelift.models.m3lrn_config import POSE, M3LRNConfig
+from facelift.models.pointnet import LandmarkRegressor, Refinement
 
 if TYPE_CHECKING:
     from facelift.morphable.linear import LinearModel
 
-Backbone = Literal[
-    "mobilenetv2",
-    "mobilenetv1",
-    "mobilenetv1_05",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnest50",
-    "resnest101",
-]
-"""Encoders, of those in `encoders`, that take pictures of 120 px."""
-Input = Literal["point", "image", "shape", "expression"]
-INPUTS: tuple[Input, ...] = ("point", "image", "shape", "expression")
 DROPOUT = 0.2
-POSE = 12
 RELEASED_STEP = 0.05
 """Factor of the released code's residual."""
-
-
-@dataclass(frozen=True)
-class M3LRNConfig:
-    """What of M3-LRN is on; the ablations of the paper are choices of these."""
-
-    encoder: Backbone = "mobilenetv2"
-    refine: bool = True
-    """Refine the 3DMM's landmarks (M2FA)."""
-    inputs: tuple[Input, ...] = INPUTS
-    """What the refinement sees: the landmarks, the picture's z, and the whitened shape and expression."""
-    support: Support = "paper"
-    """Landmark-to-3DMM regressor, a support of training alone: the paper's, setting1, setting2, or none."""
-    target: Literal["all", "pose", "shape_expression"] = "all"
-    """What the support regresses."""
-    released: bool = False
-    """The released code's network, exactly, for its checkpoints: BGR, its frame, batch norm and ReLU after last layers
-    (no residual is below 0), residual x 0.05."""
-    shape_size: int = 40
-    expression_size: int = 10
-
-    def __post_init__(self) -> None:
-        if self.refine and not self.inputs:
-            raise ValueError(f"inputs: expected some of {', '.join(INPUTS)} for a refinement, found none")
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers of each group of parameters, in order."""
-        return {"pose": POSE, "shape": self.shape_size, "expression": self.expression_size}
-
-    @property
-    def regressed(self) -> dict[str, int]:
-        """Groups of parameters that the support regresses."""
-        chosen = {"all": tuple(self.sizes), "pose": ("pose",), "shape_expression": ("shape", "expression")}
-        return {name: self.sizes[name] for name in chosen[self.target]}
 
 
 class M3LRNOutput(NamedTuple):

@@ -5,18 +5,17 @@ Both look at a set of points through an MLP shared by all of them, and a maximum
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from facelift.models.m3lrn_config import Support
+
 CHANNELS = (64, 64, 64, 128, 1024)
 """Of the layers that see each landmark alone; the last is holistic: its maximum over all landmarks is used."""
 LOCAL = 1
 """Index of the layer whose output is a landmark's own feature in the refinement."""
-Support = Literal["none", "paper", "setting1", "setting2"]
-"""Designs of the landmark-to-3DMM regressor: see `LandmarkRegressor`."""
 
 
 def _layer(inputs: int, outputs: int, *, bias: bool) -> nn.Sequential:

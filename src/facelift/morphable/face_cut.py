@@ -48,6 +48,15 @@ class FaceCut:
         return neutral, np.where(self.still[:, None], neutral, moved)
 
 
+def face_cut(head: Head) -> FaceCut:
+    """The face of one of our heads. Raises ValueError for another."""
+    if isinstance(head, OpenHead):
+        return open_face(head)
+    if isinstance(head, ProceduralHead):
+        return procedural_face(head)
+    raise ValueError(f"head: expected the open or the procedural head, found {type(head).__name__}")
+
+
 def open_face(head: OpenHead) -> FaceCut:
     """The open head's face from ear to ear and up to the hair, without neck, and the front halves of its eyeballs,
     which close the eyes; the mouth is open. The face keeps the place it has in the head's textures; each eye gets a

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from facelift.datasets.augment import Augmentation
+from facelift.models.m3lrn_config import M3LRNConfig
 
 
 @dataclass(frozen=True)
@@ -219,3 +220,55 @@ class LifterConfig:
             raise ValueError(f"--real-share: expected 0 to 1, found {self.real_share}")
         if self.beta and self.points_loss != "lll":
             raise ValueError(f"--beta: expected --points-loss lll, whose gradient it changes, found {self.points_loss}")
+
+
+@dataclass(frozen=True)
+class M3LRNWeights:
+    """Factors of M3-LRN's loss, the paper's: of whitened parameters, and of landmarks in px of a crop of 120 px."""
+
+    parameters: float = 0.02
+    """3DMM parameters against exact ones (renders)."""
+    landmarks: float = 0.03
+    """Refined landmarks (renders in 3D, photos where people marked them)."""
+    from_landmarks: float = 0.02
+    """3DMM parameters regressed from the refined landmarks (renders)."""
+    consistency: float = 0.001
+    """Between both estimates of the parameters."""
+
+
+@dataclass(frozen=True)
+class M3LRNTrainConfig:
+    """Train M3-LRN: renders with exact 3DMM parameters, and real photos with human 2D labels."""
+
+    loop: LoopConfig
+    views: Path
+    """Folder of cached renders with exact landmarks, by `facelift views`."""
+    model: Path
+    """Linear model of the rendered heads, by `facelift morphable`."""
+    network: M3LRNConfig = field(default_factory=M3LRNConfig)
+    dev_heads: int = 0
+    """Heads at the cache's end that are held out and measured; at least one where no photo is."""
+    assets: Path | None = None
+    """Folder of the textured head; FACELIFT_ASSETS if not given."""
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
+    sets: tuple[str, ...] = ("merl_train", "w300_train")
+    """Packed sets of real photos; none: `--sets` with nothing behind it, all of a batch is rendered then."""
+    dev_set: str | None = None
+    """Packed set whose last `dev` faces are measured, the first of --sets if not given. One that is not in --sets
+    teaches nothing."""
+    dev: int = 400
+    """Faces at the end of the measured set that are held out for the evaluations during training, at least one."""
+    real_share: float = 0.5
+    """Share of real photos in a batch."""
+    face_swap: float = 0.3
+    """Share of the renders that get the texture of another face of the batch."""
+    start: Path | None = None
+    """Checkpoint of an M3-LRN that this one starts from."""
+    weights: M3LRNWeights = field(default_factory=M3LRNWeights)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("real_share", "face_swap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {getattr(self, name)}")

@@ -1,6 +1,7 @@
 """The sources of a training, from its settings; importable without torch."""
 
 from facelift.datasets.views import views_settings
+from facelift.morphable.linear import load_linear_model
 from facelift.sources import (
     FARL,
     LAPA,
@@ -13,7 +14,7 @@ from facelift.sources import (
     packed_source,
     scene_sources,
 )
-from facelift.training.config import DetectorConfig, LifterConfig
+from facelift.training.config import DetectorConfig, LifterConfig, M3LRNTrainConfig
 
 KNOWN = {
     "labels": MEDIAPIPE,
@@ -30,7 +31,7 @@ CHECKPOINTS = ("detector", "start", "teacher")
 """Options that name an exported file, which carries them, or a checkpoint or its run folder, where config.json does."""
 
 
-def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
+def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig) -> list[Source]:
     """All that the weights will learn from. Faces that are only measured (`dev_set`) teach nothing.
 
     A new option that names a file has its line in one of the three tables; a test asks for it.
@@ -42,6 +43,8 @@ def training_sources(config: DetectorConfig | LifterConfig) -> list[Source]:
         folders = given.get(name, ())
         for folder in folders if isinstance(folders, tuple) else (folders,):
             found += noted_sources(folder / note)
+    if isinstance(config, M3LRNTrainConfig):
+        found += load_linear_model(config.model).sources
     if isinstance(config, LifterConfig) and config.render:
         found += scene_sources(views_settings(config.views)["generator"], config.data)
     for name in CHECKPOINTS:

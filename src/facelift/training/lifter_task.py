@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation, distort, occlude
-from facelift.datasets.packed import data_root
 from facelift.datasets.pseudo_frames import PseudoFrames
-from facelift.datasets.real_faces import CropSample, RealFaces, cover_states
+from facelift.datasets.real_faces import CropSample, cover_states
 from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import RenderedView, ViewCache, generator_of
 from facelift.geometry import MIRROR, intrinsics, project
@@ -40,6 +39,7 @@ from facelift.training.dev_metrics import head_errors, visible_nme
 from facelift.training.inputs import training_sources
 from facelift.training.loop import Batch, train, training_device
 from facelift.training.order import indices, sample_rng
+from facelift.training.photos import training_photos
 from facelift.training.pictures import draw_points, sheet
 from facelift.training.teacher import Teacher
 
@@ -58,7 +58,7 @@ class LifterTask:
     def __init__(self, config: LifterConfig, data: Path | None):
         torch.manual_seed(config.loop.seed)
         self.config = config
-        self.faces, self.measured = _photos(config, data)
+        self.faces, self.measured = training_photos(config, data, config.labels)
         self.views = ViewCache(config.views, labels=config.labels_3d)
         self.frames = PseudoFrames(config.frames) if config.frames else None
         taught, held_out = _heads(config, self.views)
@@ -246,23 +246,6 @@ def frame_weight(
     trusted = (frame_mask(rotation, normals) | (state != UNKNOWN)).float()
     trusted[:, JAW] = outline_weight(facing_camera(rotation.detach(), normals[JAW]))
     return trusted * torch.isfinite(points).all(-1)
-
-
-def _photos(config: LifterConfig, data: Path | None) -> tuple[RealFaces | None, RealFaces | None]:
-    """(the faces that teach, those whose last `dev` are measured), None without; one and the same without --dev-set."""
-    measured = config.dev_set or next(iter(config.sets), None)
-    if measured is None:
-        return None, None
-    if config.dev < 1:
-        raise ValueError(f"--dev: expected at least one face to evaluate on, found {config.dev}")
-    if measured in config.sets[1:]:
-        raise ValueError(f"--dev-set: expected the first of --sets or a set that is not in it, found {measured}")
-    root = data_root(data)
-    faces = RealFaces(root, config.sets, labels=config.labels, dev=config.dev) if measured in config.sets else None
-    if faces:
-        return faces, faces
-    taught = RealFaces(root, config.sets, labels=config.labels) if config.sets else None
-    return taught, RealFaces(root, (measured,), dev=config.dev)
 
 
 def collate(samples: list[CropSample]) -> Batch:

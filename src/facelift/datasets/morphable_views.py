@@ -1,0 +1,124 @@
+"""Rendered views as samples of a linear face model: 68 landmarks in px, and the parameters that make them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facelift.archives import read_npz
+from facelift.atomic import written_whole
+from facelift.datasets.augment import Augmentation, distort, occlude
+from facelift.datasets.views import ViewCache
+from facelift.geometry import MIRROR, intrinsics, project
+from facelift.geometry.weak_perspective import weak_perspective
+from facelift.landmarks import IBUG68, wflw98_of_ibug68
+from facelift.morphable.coefficients import fit_coefficients
+from facelift.morphable.face_cut import face_cut
+from facelift.morphable.linear import LinearModel, place, split_parameters
+
+if TYPE_CHECKING:
+    from facelift.generators.morphable import MorphableGenerator
+
+
+@dataclass(frozen=True)
+class MorphableSample:
+    """A face crop with what a linear model is to make of it."""
+
+    image: UInt8[np.ndarray, "s s 3"]
+    landmarks: Float[np.ndarray, "68 3"]
+    """px of the crop, z away from the camera; NaN where nobody knows."""
+    parameters: Float[np.ndarray, "p"]
+    """Pose, shape, expression; NaN for photos."""
+
+
+class MorphableViews:
+    """Views of a cache whose heads the model describes; `size`: of the crops, px.
+
+    The landmarks are the head's own, seen by the perspective camera. The parameters are the model's nearest to it: the
+    coefficients of its mesh, and the scaled orthographic camera nearest to the true one. Both differ by about a per
+    cent of the face, which a refinement of the landmarks can learn.
+    """
+
+    def __init__(
+        self,
+        views: ViewCache,
+        model: LinearModel,
+        coefficients: Float[np.ndarray, "heads k"],
+        *,
+        size: int,
+    ):
+        """`coefficients`: by `head_coefficients`. Raises ValueError for a cache without exact landmarks."""
+        if views.exact is None or not np.isfinite(views.exact).all():
+            raise ValueError("views: expected exact landmarks of every head, found a cache without")
+        self.views, self.model, self.size = views, model, size
+        self._points = views.exact[:, wflw98_of_ibug68()].astype(float)
+        self.landmarks, self.parameters = self._placed(coefficients)
+
+    def _placed(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(landmarks (n, 68, 3), parameters (n, p)) of every view."""
+        landmarks, parameters = [], []
+        for head, rotation, translation in zip(
+            self.views.face, self.views.rotation.astype(float), self.views.translation.astype(float), strict=True
+        ):
+            points = self._points[head]
+            pose = weak_perspective(points, rotation, translation, self.size)
+            flat = project(points, rotation, translation, intrinsics(self.size))
+            landmarks.append(np.column_stack([flat, points @ pose[2, :3]]))
+            parameters.append(np.concatenate([pose.ravel(), coefficients[head]]))
+        return np.stack(landmarks), np.stack(parameters)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def plain(self, index: int) -> MorphableSample:
+        """The view as it is."""
+        image = cv2.resize(self.views[index].image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return MorphableSample(np.asarray(image), self.landmarks[index], self.parameters[index])
+
+    def augmented(self, index: int, rng: np.random.Generator, augmentation: Augmentation) -> MorphableSample:
+        """The view in a mirror half of the time, covered by a patch of another view at times, and distorted."""
+        sample = self.plain(index)
+        if rng.random() < 0.5:
+            sample = self.mirrored(sample)
+        image = sample.image
+        if rng.random() < augmentation.occluder:
+            image, _ = occlude(rng, image, self.views[int(rng.integers(len(self.views)))].image)
+        return MorphableSample(distort(rng, image, augmentation.colour), sample.landmarks, sample.parameters)
+
+    def mesh(self, sample: MorphableSample) -> Float[np.ndarray, "v 3"]:
+        """The model's vertices of a sample; px of the crop, z away from the camera."""
+        pose, *coefficients = split_parameters(sample.parameters, len(self.model.shape), len(self.model.expression))
+        return place(self.model.vertices(*coefficients), pose)
+
+    def mirrored(self, sample: MorphableSample) -> MorphableSample:
+        """The sample flipped left to right, landmarks renamed, parameters those of the mirrored face."""
+        image = np.ascontiguousarray(sample.image[:, ::-1])
+        landmarks = sample.landmarks[IBUG68.mirror] @ MIRROR + [self.size, 0, 0]
+        return MorphableSample(image, landmarks, self.model.mirror_parameters(sample.parameters, self.size))
+
+
+def head_coefficients(
+    views: ViewCache, generator: "MorphableGenerator", model: LinearModel, cache: Path | None = None
+) -> Float[np.ndarray, "heads k"]:
+    """Shape and expression coefficients of every head of a cache, from its mesh; the file `cache` keeps them.
+
+    Raises ValueError for a model of another mesh.
+    """
+    if cache is not None and cache.exists():
+        kept = read_npz(cache, "coefficients of the heads of a cache of views", ("seed", "model", "coefficients"))
+        if np.array_equal(kept["seed"], views.seeds) and np.array_equal(kept["model"], model.mean):
+            return kept["coefficients"]
+    cut, found = face_cut(generator.head), []
+    for seed in views.seeds:
+        drawn = generator.head.sample(np.random.default_rng([int(seed), 0]))
+        neutral, moved = cut.neutral_and_moved(generator.head, *drawn)
+        fit = fit_coefficients(model, moved, neutral)
+        found.append(np.concatenate([fit.shape, fit.expression]))
+    coefficients = np.array(found, np.float32)
+    if cache is not None:
+        with written_whole(cache) as partial, partial.open("wb") as stream:
+            np.savez(stream, seed=views.seeds, model=model.mean, coefficients=coefficients)
+    return coefficients

@@ -1,0 +1,73 @@
+"""M3-LRN for export: its whole inference path, from the crop to the mesh, in one graph."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from facelift.crops import MARGIN
+from facelift.models.m3lrn import M3LRN
+from facelift.morphable.linear import LinearModel, place, split_parameters
+
+
+class _Inference(nn.Module):
+    """Refined landmarks, coarse ones, parameters, and with a linear model its vertices; px of the crop."""
+
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, network: M3LRN, mesh: LinearModel | None):
+        super().__init__()
+        self.network, self.dense = network, mesh is not None
+        if mesh:
+            self.register_buffer("mean", torch.as_tensor(mesh.mean).float())
+            self.register_buffer("basis", torch.as_tensor(mesh.basis).float().flatten(1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        found = self.network(image, support=False)
+        answer = (found.landmarks, found.coarse, found.parameters)
+        if not self.dense:
+            return answer
+        config = self.network.config
+        pose, *coefficients = split_parameters(found.parameters, config.shape_size, config.expression_size)
+        vertices = self.mean + (torch.cat(coefficients, -1) @ self.basis).unflatten(-1, (-1, 3))
+        return (*answer, place(vertices, pose))
+
+
+def with_mesh(network: M3LRN, mesh: LinearModel | None) -> tuple[nn.Module, list[str]]:
+    """The network as it is exported, and the names of its outputs.
+
+    Raises ValueError for a linear model that is not the one whose landmarks the network learned.
+    """
+    if mesh is not None:
+        rows = mesh.landmark_model
+        for name, own, given in (
+            ("mean", network.landmark_mean, rows.mean),
+            ("shape", network.landmark_shape, rows.shape),
+            ("expression", network.landmark_expression, rows.expression),
+        ):
+            if tuple(own.shape) != given.shape or not np.allclose(own.numpy(), given, rtol=1e-4, atol=1e-6):
+                expected = "the linear model that the network learned"
+                raise ValueError(f"{mesh.name}: expected {expected}, found another {name}")
+    names = ["points", "coarse", "parameters", *(["vertices"] if mesh else [])]
+    return _Inference(network, mesh).eval(), names
+
+
+def add_constants(graph: onnx.ModelProto, mesh: LinearModel) -> None:
+    """Adds what is the same for every picture as outputs: mean, faces, and uv where there is one."""
+    arrays = {"mean": mesh.mean.astype(np.float32), "faces": mesh.faces.astype(np.int32)}
+    if mesh.uv is not None:
+        arrays["uv"] = mesh.uv.astype(np.float32)
+    for name, array in arrays.items():
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        node = onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array))
+        graph.graph.node.append(node)
+        graph.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+
+
+def m3lrn_metadata(network: M3LRN) -> dict[str, str]:
+    """What a reader of the file needs to know of the network."""
+    config: Any = network.config
+    return {"shape": str(config.shape_size), "expression": str(config.expression_size), "crop_scale": str(MARGIN)}

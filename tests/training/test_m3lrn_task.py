@@ -1,0 +1,251 @@
+"""M3-LRN from rendered heads to a file that finds meshes in photos, on the head built by code."""
+
+import io
+import json
+import tarfile
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from facelift.cli import main
+from facelift.datasets.morphable_views import MorphableViews, head_coefficients
+from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
+from facelift.export import ExportConfig, export
+from facelift.geometry import look_at_rotation, sphere_translation
+from facelift.landmarks import IBUG68, conversion
+from facelift.mesh_predictor import MeshPredictor
+from facelift.models.m3lrn_config import M3LRNConfig
+from facelift.morphable.face_cut import procedural_face
+from facelift.morphable.head_model import head_model
+from facelift.morphable.linear import load_linear_model, place, split_parameters
+from facelift.morphable.procedural_head import ProceduralHead
+from facelift.onnx_m3lrn import OnnxM3LRN
+from facelift.sources import PROCEDURAL_HEAD, noted_sources
+from facelift.training.config import LoopConfig, M3LRNTrainConfig
+from facelift.training.m3lrn_task import CROP, M3LRNTask, rotation_of_pose, train_m3lrn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_scenes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FACELIFT_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Views of six heads, their linear model, and a packed set of four renders with human-like labels."""
+    root = tmp_path_factory.mktemp("m3lrn")
+    build_views(ViewsConfig(out=root / "views", faces=6, views=2, generator="procedural", photos=False))
+    head = ProceduralHead()
+    built = head_model(
+        head, procedural_face(head), name="procedural", sources=(PROCEDURAL_HEAD,), faces=40, shape=5, expression=3
+    )
+    built.model.save(root / "model.npz")
+    _pack(root)
+    return root
+
+
+def _pack(root) -> None:
+    generator = generator_of(root / "views", None, None)
+    rotation = look_at_rotation(np.zeros(1), 0.0)
+    labels = []
+    with tarfile.open(root / "drawn.tar", "w") as tar:
+        for seed in range(4):
+            view = generator.render(50 + seed, rotation, sphere_translation(rotation), 128)[0]
+            data = cv2.imencode(".jpg", view.image[..., ::-1])[1].tobytes()
+            info = tarfile.TarInfo(f"{seed}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+            labels.append(conversion("wflw98", "ibug68") @ view.points)
+    pts68 = np.array(labels, np.float32)
+    pts68[:, 3] = np.nan
+    np.savez(root / "drawn.npz", name=[f"{i}.jpg" for i in range(4)], pts68=pts68)
+
+
+def config(root, run, **changes) -> M3LRNTrainConfig:
+    loop = LoopConfig(run=run, steps=2, batch=6, warmup=1, evaluate_every=2, accelerator="cpu", threads=1)
+    given = {"views": root / "views", "model": root / "model.npz", "data": root, "sets": ("drawn",), "dev": 1}
+    return M3LRNTrainConfig(**{"loop": loop, "dev_heads": 1, **given, **changes})
+
+
+@pytest.fixture(scope="module")
+def views(root) -> MorphableViews:
+    cache, model = ViewCache(root / "views", labels="exact"), load_linear_model(root / "model.npz")
+    coefficients = head_coefficients(cache, generator_of(root / "views", None, None), model, root / "heads.npz")
+    assert np.array_equal(head_coefficients(cache, None, model, root / "heads.npz"), coefficients)  # kept
+    return MorphableViews(cache, model, coefficients, size=CROP)
+
+
+def coarse(views: MorphableViews, parameters: np.ndarray) -> np.ndarray:
+    pose, *coefficients = split_parameters(parameters, len(views.model.shape), len(views.model.expression))
+    return place(views.model.landmarks(*coefficients), pose)
+
+
+def test_parameters_place_the_models_landmarks_where_the_heads_own_are(views):
+    """But for perspective and for what the components leave out; and no other view's do."""
+    found = coarse(views, views.parameters)
+    error = (
+        np.linalg.norm(found - views.landmarks, axis=-1)[..., :17].mean(-1),
+        np.linalg.norm((found - views.landmarks)[..., :2], axis=-1).mean(-1),
+    )
+    assert error[1].max() < 0.02 * CROP
+    assert np.linalg.norm((found - np.roll(views.landmarks, 2, axis=0))[..., :2], axis=-1).mean(-1).min() > 0.03 * CROP
+    assert np.ptp(views.landmarks[..., 2], axis=1).min() > 20  # px of depth
+
+
+def test_a_flipped_picture_has_flipped_landmarks_and_mirrored_parameters(views):
+    for index in (0, 3, 7):
+        plain = views.plain(index)
+        flipped = views.mirrored(plain)
+        assert (flipped.image == plain.image[:, ::-1]).all()
+        expected = plain.landmarks[IBUG68.mirror] * [-1, 1, 1] + [CROP, 0, 0]
+        np.testing.assert_allclose(flipped.landmarks, expected, atol=1e-9)
+        own = coarse(views, plain.parameters)[IBUG68.mirror] * [-1, 1, 1] + [CROP, 0, 0]
+        np.testing.assert_allclose(coarse(views, flipped.parameters), own, atol=1e-3)
+
+
+def test_swapped_faces_keep_their_labels_and_change_their_pixels(root, tmp_path):
+    config_ = config(root, tmp_path, sets=(), face_swap=1.0, real_share=0.0)
+    swapped, plain = (M3LRNTask(c, None) for c in (config_, replace(config_, face_swap=0.0)))
+    a, b = swapped.batch(0), plain.batch(0)
+    for name in ("landmarks", "parameters"):
+        assert torch.equal(a[name], b[name])
+    changed = (a["image"] != b["image"]).any(1).float().mean((1, 2))
+    assert (changed > 0.05).sum() >= 4 and (changed < 0.9).all()  # the mesh's pixels, not those around it
+
+
+def test_photos_teach_landmarks_and_renders_parameters_too(root, tmp_path):
+    task = M3LRNTask(config(root, tmp_path), root)
+    batch = task.batch(0)
+    assert len(batch["points"]) == 3 and torch.isnan(batch["parameters"][:3]).all()
+    assert torch.isfinite(batch["parameters"][3:]).all() and batch["parameters"][3:].abs().max() < 6  # whitened
+    terms = task.losses(task.model, batch)
+    assert set(terms) == {"parameters", "landmarks", "from_landmarks", "consistency", "loss"}
+    terms["loss"].backward()
+    assert all(p.grad is not None for p in task.model.parameters())
+    moved = {**batch, "points": batch["points"] + 0.1}
+    unlabelled = {**batch, "points": torch.full_like(batch["points"], torch.nan)}
+    with torch.no_grad():
+        task.model.eval()
+        here, there, nowhere = (task.losses(task.model, one) for one in (batch, moved, unlabelled))
+    assert here["landmarks"] != there["landmarks"] and here["parameters"] == there["parameters"]
+    assert torch.isfinite(nowhere["loss"])
+
+
+def test_its_rotation_is_the_planted_one():
+    rotations = torch.as_tensor(look_at_rotation(np.array([-70.0, 0.0, 35.0]), 20.0, 10.0)).float()
+    poses = torch.cat([150 * rotations, torch.tensor([[[60.0], [61.0], [0.0]]]).expand(3, 3, 1)], -1)
+    torch.testing.assert_close(rotation_of_pose(poses.flatten(1)), rotations, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_it_overfits_one_batch(root, tmp_path):
+    start = config(root, tmp_path, sets=(), real_share=0.0, network=M3LRNConfig())
+    loop = replace(start.loop, overfit=4, batch=4, steps=40, lr=2e-3, warmup=5, evaluate_every=40)
+    task = M3LRNTask(replace(start, loop=loop, augmentation=replace(start.augmentation, colour=0, occluder=0)), None)
+    task.model.dropout.p = 0.0
+    optimizer, losses = torch.optim.Adam(task.model.parameters(), 2e-3), []
+    batch = task.batch(0)
+    for _ in range(40):
+        terms = task.losses(task.model.train(), batch)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(float(terms["loss"]))
+    assert losses[-1] < 0.35 * losses[0]
+
+
+@pytest.fixture(scope="module")
+def exported(root, tmp_path_factory):
+    """Two steps, exported with its mesh."""
+    run = tmp_path_factory.mktemp("run")
+    train_m3lrn(config(root, run))
+    return export(ExportConfig(run=run, out=run / "m3lrn.onnx", name="test-m3lrn", mesh=root / "model.npz")), run
+
+
+def test_a_run_says_what_it_was_made_of(exported, root):
+    run = exported[1]
+    assert set(noted_sources(root / "views" / "views.json")) <= set(noted_sources(run / "config.json"))
+    assert json.loads((run / "config.json").read_text())["network"]["shape_size"] == 5
+    metrics = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"nme", "coarse_nme", "heads_nme", "heads_pose_deg", "heads_depth_px"} <= set(metrics)
+
+
+def test_the_file_gives_landmarks_parameters_and_the_mesh_they_make(exported, root):
+    network, model = OnnxM3LRN(exported[0], threads=1), load_linear_model(root / "model.npz")
+    crops = np.random.default_rng(0).integers(0, 255, (2, CROP, CROP, 3), np.uint8)
+    answer = network.run(crops, vertices=True)
+    assert answer.landmarks.shape == (2, 68, 3) and network.counts == (5, 3)
+    pose, shape, expression = split_parameters(answer.parameters, 5, 3)
+    np.testing.assert_allclose(answer.vertices, place(model.vertices(shape, expression), pose), atol=1e-2)
+    np.testing.assert_allclose(answer.coarse, answer.vertices[:, model.landmark_vertices], atol=1e-2)
+    assert np.array_equal(network.faces, model.faces) and np.allclose(network.mesh["uv"], model.uv)
+    assert network.run(crops).vertices is None
+
+
+def test_a_face_in_a_photo_is_where_its_crop_says(exported):
+    """However large the photo is and wherever the face: boxes, landmarks and meshes move together."""
+    predictor = MeshPredictor(exported[0], threads=1, refine=False)
+    rng = np.random.default_rng(1)
+    photo = cv2.resize(rng.integers(0, 255, (20, 20, 3), np.uint8), (200, 200), interpolation=cv2.INTER_CUBIC)
+    (face,) = predictor.predict(photo, [[60, 50, 140, 150]], vertices=True)
+    (moved,) = predictor.predict(np.pad(photo, ((30, 0), (7, 0), (0, 0)), mode="edge"), [[67, 80, 147, 180]])
+    np.testing.assert_allclose(moved.landmarks, face.landmarks + np.array([7, 30, 0]), atol=0.05)
+    mesh = load_linear_model_vertices(exported, face)
+    np.testing.assert_allclose(face.vertices, mesh, atol=0.02)
+    assert face.score == 1 and abs(np.linalg.det(face.rotation) - 1) < 1e-9
+    assert predictor.predict(photo, []) == []
+
+
+def load_linear_model_vertices(exported, face) -> np.ndarray:
+    run = json.loads((exported[1] / "config.json").read_text())
+    return place(load_linear_model(run["model"]).vertices(face.shape, face.expression), face.pose)
+
+
+def test_predict_writes_all_that_a_mesh_can_be(exported, tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.random.default_rng(2).integers(0, 255, (90, 80, 3), np.uint8))
+    wanted = ["--surface.mesh", "obj", "ply", "glb", "--surface.depth", "--surface.pncc", "--surface.texture"]
+    options = ["--model", str(exported[0]), "--boxes", "20", "20", "60", "70", "--out", str(tmp_path / "out"), "--draw"]
+    assert main(["predict", str(photo), *options, *wanted, "--format", "json", "npz"]) == 0
+    ends = ["json", "npz", "faces.jpg", "depth.png", "pncc.png"]
+    ends += [f"face1.{end}" for end in ("obj", "ply", "glb", "texture.png")]
+    assert all((tmp_path / "out" / f"photo.{end}").stat().st_size for end in ends)
+    (face,) = json.loads((tmp_path / "out" / "photo.json").read_text())["faces"]
+    assert len(face["landmarks"]) == 68 and len(face["shape"]) == 5 and "pitch" in face["euler_deg"]
+    assert "1 face in 1 file" in capsys.readouterr().out
+    assert main(["predict", str(photo), *options[:2], "--format", "csv"]) == 1
+    assert "expected a suffix among json, npz, found '.csv'" in capsys.readouterr().err
+
+
+def test_wrong_models_are_named(exported, root, tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.zeros((60, 60, 3), np.uint8))
+    assert main(["predict", str(photo), "--surface.depth", "--out", str(tmp_path)]) == 1
+    assert "--surface: expected an M3-LRN, found --model small" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="expected an exported M3-LRN"):
+        OnnxM3LRN("small")
+    with pytest.raises(ValueError, match="expected weights with a mesh"):
+        OnnxM3LRN(without_mesh(exported[0], tmp_path / "bare.onnx")).run(
+            np.zeros((1, CROP, CROP, 3), np.uint8), vertices=True
+        )
+    model = load_linear_model(root / "model.npz")
+    replace(model, mean=model.mean * 1.1).save(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="expected the linear model that the network learned, found another mean"):
+        export(ExportConfig(run=exported[1], out=tmp_path / "x.onnx", mesh=tmp_path / "other.npz"))
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def without_mesh(path, out):
+    """The file as it is exported without --mesh."""
+    graph = onnx.load(path)
+    kept = [output for output in graph.graph.output if output.name in ("points", "coarse", "parameters")]
+    del graph.graph.output[:]
+    graph.graph.output.extend(kept)
+    onnx.save(graph, out)
+    return out

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tyro
 
+from facelift.commands.morphable import MorphableConfig
 from facelift.datasets.views import ViewsConfig
 from facelift.export import ExportConfig
 from facelift.lifting.stage import LiftConfig
@@ -22,7 +23,13 @@ from facelift.training.config import LifterConfig
 from facelift.training.inputs import training_sources
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-CONFIGS = {"views": ViewsConfig, "train": TrainConfig, "export": ExportConfig, "lift": LiftConfig}
+CONFIGS = {
+    "morphable": MorphableConfig,
+    "views": ViewsConfig,
+    "train": TrainConfig,
+    "export": ExportConfig,
+    "lift": LiftConfig,
+}
 RECORD = f"""#!{sys.executable}
 import json, os, sys
 with open(os.environ["RECORD"], "a") as file:
@@ -95,6 +102,17 @@ def test_the_permissive_recipe_meets_nothing_that_is_not_free(commands, photos, 
     sources = training_sources(config)
     assert config.sets == () and config.labels is None and all(source.free for source in sources)
     assert set(scene) <= set(sources)
+
+
+def test_m3lrn_learns_the_head_that_its_views_show(commands, photos):
+    called = [words for _, words in commands("m3lrn.sh", "--network.support", "none")]
+    assert [words[0] for words in called[:4]] == ["morphable", "views", "train", "export"]
+    model, views, training, export = (parsed(words) for words in called[:4])
+    assert model.source == "open-head" and training.model == model.out == export.mesh
+    assert training.views == views.out and views.generator == "morphable" and export.run == training.loop.run
+    assert training.network.support == "none" and training.network.refine and 0 < training.dev_heads < views.faces
+    assert [words[:2] for words in called[4:]] == [["evaluate", "predict"], ["evaluate", "score"]]
+    assert called[4][3] == str(export.out) and called[4][5] == "merl_test"  # the one set that is there
 
 
 def note(path: Path, sources: list[Source]) -> None:

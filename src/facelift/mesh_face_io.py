@@ -1,4 +1,4 @@
-"""MeshFaces in files: JSON and NPZ. docs/output-format.md states the schema."""
+"""MeshFaces in files: JSON and NPZ. docs/m3lrn.md states the schema."""
 
 import json
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ import torch
 from facelift.cli import main
 from facelift.datasets.morphable_views import MorphableViews, head_coefficients
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
+from facelift.evaluation.systems import build_system
 from facelift.export import ExportConfig, export
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, conversion
@@ -205,6 +206,16 @@ def test_a_face_in_a_photo_is_where_its_crop_says(exported):
 def load_linear_model_vertices(exported, face) -> np.ndarray:
     run = json.loads((exported[1] / "config.json").read_text())
     return place(load_linear_model(run["model"]).vertices(face.shape, face.expression), face.pose)
+
+
+def test_evaluations_take_it_for_a_system(exported):
+    """Its 3D landmarks lie in the frame of the head: turned by its rotation they are those of the picture."""
+    system = build_system(str(exported[0]))
+    image = np.random.default_rng(3).integers(0, 255, (90, 80, 3), np.uint8)
+    answer = system.answer(image, np.array([20.0, 20, 60, 70]))
+    assert system.about["system"] == "test-m3lrn" and system.scheme == "ibug68"
+    placed = answer.points_3d @ answer.rotation.T
+    np.testing.assert_allclose(placed[:, :2] - placed[0, :2], answer.points_2d - answer.points_2d[0], atol=1e-9)
 
 
 def test_predict_writes_all_that_a_mesh_can_be(exported, tmp_path, capsys):

@@ -22,7 +22,7 @@ class PredictPart:
     out: Path
     """The .npz to write."""
     model: str = "small"
-    """small (comes with the package), mediapipe, or the path of an exported lifter."""
+    """small (comes with the package), mediapipe, or the path of an exported lifter or M3-LRN."""
     data: Path | None = None
     """Folder of the benchmarks; FACELIFT_DATA if not given."""
 

@@ -1,15 +1,17 @@
 """Adapters: a system that takes a picture and a face box and says where the landmarks are."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from facelift import __version__
+from facelift.onnx_m3lrn import is_m3lrn
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +48,7 @@ class PredictorSystem:
         from facelift.predictor import Predictor
 
         self._predictor = Predictor(model)
-        path = self._predictor.network.path
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        self.about = {
-            "system": self._predictor.network.metadata.get("name") or path.stem,
-            "version": __version__,
-            "weights": f"{path.name} sha256:{digest}",
-        }
+        self.about = _about(self._predictor.network.path, self._predictor.network.metadata)
 
     def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
         """See `System`."""
@@ -66,6 +62,30 @@ class PredictorSystem:
             face.marks_2d,
             face.marks_covariances,
         )
+
+
+class MeshSystem:
+    """An M3-LRN on the given box: its refined landmarks, in 3D in the frame of the head and in px."""
+
+    scheme = "ibug68"
+
+    def __init__(self, model: str):
+        from facelift.mesh_predictor import MeshPredictor
+
+        self._predictor = MeshPredictor(model)
+        self.about = _about(self._predictor.network.path, self._predictor.network.metadata)
+
+    def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
+        """See `System`."""
+        face = self._predictor.predict(image, box[None])[0]
+        return Answer(face.landmarks[:, :2], face.landmarks @ face.rotation, face.rotation)
+
+
+def _about(path: Path, carried: Mapping[str, str]) -> dict[str, str]:
+    """What a predictions file says of an exported network."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    name = carried.get("name") or path.stem
+    return {"system": name, "version": __version__, "weights": f"{path.name} sha256:{digest}"}
 
 
 class DetectorSystem:
@@ -92,9 +112,11 @@ class DetectorSystem:
 SYSTEMS: dict[str, Callable[[], System]] = {
     "mediapipe": lambda: DetectorSystem("mediapipe"),
 }
-"""By the name that `--model` takes; anything else is a lifter, by name or path."""
+"""By the name that `--model` takes; anything else is a lifter or an M3-LRN, by name or path."""
 
 
 def build_system(model: str) -> System:
     """A system by name, or an .onnx file. Raises FileNotFoundError, ValueError or ImportError with what is missing."""
-    return SYSTEMS[model]() if model in SYSTEMS else PredictorSystem(model)
+    if model in SYSTEMS:
+        return SYSTEMS[model]()
+    return MeshSystem(model) if is_m3lrn(model) else PredictorSystem(model)

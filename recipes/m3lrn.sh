@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# M3-LRN, from raw data folders to the ONNX file; every stage resumes where it was stopped.
+# Needs FACELIFT_ASSETS (the textured head) and FACELIFT_DATA (merl_train, w300_train; merl_test and aflw2000_sample to
+# measure). HEADS, VIEWS, STEPS, BATCH and WORKERS scale it; more options go to `facelift train m3lrn`, such as
+# --network.no-refine or --network.support none (docs/m3lrn.md).
+set -euo pipefail
+work=${1:?usage: recipes/m3lrn.sh WORK_FOLDER [options of facelift train m3lrn]}
+shift
+heads=${HEADS:-1000}
+export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THREADS=1
+mkdir -p "$work"
+
+# 1. The linear model of the head, and views of heads with their exact landmarks.
+[ -f "$work/open-head.npz" ] || facelift morphable open-head --out "$work/open-head.npz"
+facelift views --faces "$heads" --first-seed 200000 --views "${VIEWS:-16}" --out "$work/views" --workers "${WORKERS:-2}"
+
+# 2. Half renders with exact parameters, half photos with human landmarks.
+facelift train m3lrn --views "$work/views" --model "$work/open-head.npz" --dev-heads $(((heads + 49) / 50)) \
+    --loop.run "$work/${RUN:-m3lrn}" --loop.steps "${STEPS:-12000}" --loop.batch "${BATCH:-32}" --loop.lr 1e-3 \
+    --loop.warmup 200 --loop.evaluate-every 500 --loop.accelerator cpu --loop.devices 2 --loop.threads 1 \
+    --augmentation.roll-deg 15 --augmentation.large-roll 0 --augmentation.occluder 0.2 "$@"
+facelift export --run "$work/${RUN:-m3lrn}" --mesh "$work/open-head.npz" --name "${RUN:-m3lrn}" \
+    --out "$work/${RUN:-m3lrn}.onnx"
+
+# 3. Test splits, where they are, measure the finished file alone.
+for benchmark in merl_test aflw2000_sample; do
+    [ -f "${FACELIFT_DATA:-}/$benchmark.npz" ] || continue
+    facelift evaluate predict --model "$work/${RUN:-m3lrn}.onnx" --benchmark $benchmark --out "$work/$benchmark.npz"
+    facelift evaluate score "$work/$benchmark.npz" --benchmark $benchmark --out "$work/$benchmark"
+done

@@ -17,7 +17,7 @@ from PIL import Image
 from facelift.atomic import written_whole
 from facelift.onnx_lifter import FORMAT, OUTPUTS
 from facelift.onnx_session import open_session
-from facelift.sources import Source, listed, noted_sources
+from facelift.sources import Source, listed, noted_sources, unrecorded
 
 TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
@@ -32,7 +32,8 @@ class ExportConfig:
     """Write a run's averaged weights as ONNX, and check that ONNX Runtime gives torch's points."""
 
     run: Path
-    """Run folder of `facelift train lifter`, `detector`, `finder` or `m3lrn`."""
+    """Run folder of `facelift train lifter`, `detector`, `finder` or `m3lrn`; or a released checkpoint: SynergyNet's
+    best.pth.tar, or 3DDFA_V2's mb1 or mb05 with --mesh."""
     out: Path
     """The .onnx file."""
     name: str = "facelift-small"
@@ -40,7 +41,7 @@ class ExportConfig:
     card: Path | None = None
     """Markdown card (training data, terms, metrics) to carry inside the file."""
     mesh: Path | None = None
-    """Linear model by `facelift morphable` that an M3-LRN learned: the file then gives the whole mesh."""
+    """Linear model by `facelift morphable` that an M3-LRN learned: the exported file then gives the whole mesh."""
     permissive: bool = False
     """Refuse weights unless all that they were made from is free for any use."""
 
@@ -51,19 +52,21 @@ def export(config: ExportConfig) -> Path:
     Raises FileNotFoundError for a folder without a run, ValueError if torch and ONNX differ by more than TOLERANCE_PX
     (a face finder: FINDER_TOLERANCE_PX), or for sources that are not free under `permissive`.
     """
-    sources = noted_sources(config.run / "config.json")
+    released = config.run.is_file()
+    sources = [unrecorded(config.run)] if released else noted_sources(config.run / "config.json")
     if config.permissive:
         _check_free(config.run, sources)
     import onnx
 
-    from facelift.export_mesh import add_constants, m3lrn_metadata, with_mesh
+    from facelift.export_mesh import add_constants, load_released, m3lrn_metadata, with_mesh
     from facelift.morphable.linear import load_linear_model
 
     card = config.card.read_text(encoding="utf-8") if config.card else ""
-    task, model = _load(config.run)
-    if config.mesh and task != "m3lrn":
-        raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
     mesh = load_linear_model(config.mesh) if config.mesh else None
+    task, model = ("m3lrn", load_released(config.run, mesh)) if released else _load(config.run)
+    if mesh and task != "m3lrn":
+        raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
+    sources += mesh.sources if mesh else ()
     wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
     finder = task == "finder"
     size = _FINDER_SIZE if finder else model.image_size if task == "m3lrn" else model.encoder.image_size

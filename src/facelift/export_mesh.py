@@ -1,15 +1,21 @@
 """M3-LRN for export: its whole inference path, from the crop to the mesh, in one graph."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
+from facelift.checkpoints.safe_load import read_state
+from facelift.checkpoints.synergynet import load_synergynet
+from facelift.checkpoints.tddfa import load_tddfa
 from facelift.crops import MARGIN
 from facelift.models.m3lrn import M3LRN
 from facelift.morphable.linear import LinearModel, place, split_parameters
+
+RELEASED_SCALE = 2**0.5
+"""Side of the released networks' crops in longer sides of the landmarks' box: 3DDFA's rule is the box's diagonal."""
 
 
 class _Inference(nn.Module):
@@ -34,6 +40,18 @@ class _Inference(nn.Module):
         pose, *coefficients = split_parameters(found.parameters, config.shape_size, config.expression_size)
         vertices = self.mean + (torch.cat(coefficients, -1) @ self.basis).unflatten(-1, (-1, 3))
         return (*answer, place(vertices, pose))
+
+
+def load_released(path: Path, mesh: LinearModel | None) -> M3LRN:
+    """SynergyNet's checkpoint, or one of 3DDFA_V2's, as an M3-LRN. Nothing of the file is run.
+
+    Raises ValueError for another file, and for one of 3DDFA_V2's without the linear model, which it does not hold.
+    """
+    if any(".I2P." in f".{name}" for name in read_state(path, inside="state_dict")):
+        return load_synergynet(path).network
+    if mesh is None:
+        raise ValueError(f"{path}: expected --mesh with 3DDFA_V2's linear model (facelift morphable tddfa), found none")
+    return load_tddfa(path, mesh)
 
 
 def with_mesh(network: M3LRN, mesh: LinearModel | None) -> tuple[nn.Module, list[str]]:
@@ -69,5 +87,6 @@ def add_constants(graph: onnx.ModelProto, mesh: LinearModel) -> None:
 
 def m3lrn_metadata(network: M3LRN) -> dict[str, str]:
     """What a reader of the file needs to know of the network."""
-    config: Any = network.config
-    return {"shape": str(config.shape_size), "expression": str(config.expression_size), "crop_scale": str(MARGIN)}
+    config = network.config
+    scale = RELEASED_SCALE if config.released else MARGIN
+    return {"shape": str(config.shape_size), "expression": str(config.expression_size), "crop_scale": str(scale)}

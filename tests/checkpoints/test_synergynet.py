@@ -6,7 +6,9 @@ import torch
 
 from facelift.checkpoints.released_frame import parameters_from_released
 from facelift.checkpoints.synergynet import load_synergynet
+from facelift.export import ExportConfig, export
 from facelift.models.mobilenetv2 import MobileNetV2Encoder
+from facelift.onnx_m3lrn import OnnxM3LRN
 from published_names import synergynet_shapes
 
 GAIN = {"I2P": 2.0, "forwardDirection": 1.0, "reverseDirection": 1.0}
@@ -44,6 +46,21 @@ def write(path, state: dict[str, torch.Tensor]) -> None:
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     return random_state(vertices=100)
+
+
+def test_its_file_becomes_one_of_ours(state, loaded, tmp_path):
+    """The exported network says what the loaded one does, and answers for photos of any size."""
+    write(tmp_path / "best.pth.tar", state)
+    network = OnnxM3LRN(export(ExportConfig(run=tmp_path / "best.pth.tar", out=tmp_path / "synergy.onnx")), threads=1)
+    crops = np.random.default_rng(0).integers(0, 255, (2, 120, 120, 3), np.uint8)
+    with torch.no_grad():
+        expected = loaded.network(torch.as_tensor(crops).permute(0, 3, 1, 2) / 255, support=False)
+    found = network.run(crops)
+    np.testing.assert_allclose(found.landmarks, expected.landmarks.numpy(), atol=1e-3)
+    np.testing.assert_allclose(found.parameters[:, 12:], expected.parameters.numpy()[:, 12:], rtol=1e-4, atol=1e-4)
+    assert network.counts == (40, 10) and "best.pth.tar" in network.metadata["sources"]
+    with pytest.raises(ValueError, match="expected sources that are free for any use"):
+        export(ExportConfig(run=tmp_path / "best.pth.tar", out=tmp_path / "free.onnx", permissive=True))
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ def test_it_overfits_one_batch(root, tmp_path):
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
-        losses.append(float(terms["loss"]))
+        losses.append(terms["loss"].item())
     assert losses[-1] < 0.35 * losses[0]
 
 

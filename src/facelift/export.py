@@ -23,6 +23,8 @@ TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
 FINDER_TOLERANCE_PX = 1e-2
 """The same of a face finder's boxes and points: those of cells without a face may be thousands of px wide."""
+M3LRN_SIZE = 120
+"""Side of the crops of M3-LRN, px, and of the texture GAN that goes with it."""
 _FINDER_SIZE = 256
 """Side of the pictures that a face finder is checked on, px; it takes any in multiples of 32."""
 
@@ -32,8 +34,8 @@ class ExportConfig:
     """Write a run's averaged weights as ONNX, and check that ONNX Runtime gives torch's points."""
 
     run: Path
-    """Run folder of `facelift train lifter`, `detector`, `finder` or `m3lrn`; or a released checkpoint: SynergyNet's
-    best.pth.tar, or 3DDFA_V2's mb1 or mb05 with --mesh."""
+    """Run folder of `facelift train`; or a released checkpoint: SynergyNet's best.pth.tar, or 3DDFA_V2's mb1 or mb05
+    with --mesh."""
     out: Path
     """The .onnx file."""
     name: str = "facelift-small"
@@ -69,7 +71,7 @@ def export(config: ExportConfig) -> Path:
     sources += mesh.sources if mesh else ()
     wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
     finder = task == "finder"
-    size = _FINDER_SIZE if finder else model.image_size if task == "m3lrn" else model.encoder.image_size
+    size = _input_size(task, model)
     tolerance = FINDER_TOLERANCE_PX if finder else TOLERANCE_PX
     with written_whole(config.out) as partial:
         _write_onnx(wrapped, partial, size, outputs, any_size=finder)
@@ -78,7 +80,7 @@ def export(config: ExportConfig) -> Path:
         if mesh:
             add_constants(graph, mesh)
         onnx.save(graph, partial)
-        difference = parity_px(wrapped, partial, probe(size), unit_px=1 if task in ("finder", "m3lrn") else size)
+        difference = parity_px(wrapped, partial, probe(size), unit_px=size if task in ("lifter", "detector") else 1)
         if not difference <= tolerance:  # NaN is no agreement
             found = f"{difference:.2g} px"
             raise ValueError(f"{config.out}: expected torch and ONNX within {tolerance} px, found {found}")
@@ -91,11 +93,22 @@ def export(config: ExportConfig) -> Path:
         }
         if not finder:
             metadata |= {"scheme": "ibug68" if task == "m3lrn" else "wflw98", "input_size": str(size)}
+        if task == "texture":
+            del metadata["scheme"]
         if task == "m3lrn":
             metadata |= m3lrn_metadata(model)
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
+
+
+def _input_size(task: str, model: Any) -> int:
+    """Side of the pictures that a network is exported for, px."""
+    if task == "finder":
+        return _FINDER_SIZE
+    if task in ("m3lrn", "texture"):
+        return M3LRN_SIZE
+    return model.encoder.image_size
 
 
 def _check_free(run: Path, sources: list[Source]) -> None:
@@ -142,17 +155,20 @@ def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: floa
     others = [value for name, value in differences.items() if not name.startswith(places)]
     if not np.isfinite(points).all() or not all(value < 1e-3 for value in others):
         return float("nan")
-    return max(points) * unit_px
+    return max(points, default=0.0) * unit_px
 
 
 def _load(run: Path) -> tuple[str, Any]:
     """Task name and model with the averaged weights of a run folder."""
+    import torch
+
     from facelift.checkpoints.safe_load import fill, read_state
     from facelift.models.detector import LandmarkDetector
     from facelift.models.finder import FaceFinderNetwork
     from facelift.models.lifter import Lifter
     from facelift.models.m3lrn import M3LRN
     from facelift.models.m3lrn_config import M3LRNConfig
+    from facelift.training.texture_task import TextureGan
 
     config_file = run / "config.json"
     if not config_file.is_file():
@@ -163,9 +179,10 @@ def _load(run: Path) -> tuple[str, Any]:
         "lifter": lambda: Lifter(encoder=config["encoder"]),
         "finder": FaceFinderNetwork,
         "m3lrn": lambda: M3LRN(M3LRNConfig(**config["network"] | {"inputs": tuple(config["network"]["inputs"])})),
+        "texture": lambda: TextureGan(torch.zeros(3, config["size"], config["size"])),
     }
     if config.get("task") not in networks:
-        expected = "detector, lifter, finder or m3lrn"
+        expected = "detector, lifter, finder, m3lrn or texture"
         raise ValueError(f"{config_file}: expected task {expected}, found {config.get('task')!r}")
     model = networks[config["task"]]()
     checkpoint = run / "checkpoint.pt"
@@ -187,6 +204,8 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
             self.model = model
 
         def forward(self, image: Any) -> tuple[Any, ...]:
+            if task == "texture":
+                return (self.model.generate(image),)
             found = self.model(image)
             if task == "finder":
                 return found.logits.sigmoid(), found.boxes, found.points
@@ -196,8 +215,8 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
             parts = [(p.points, flat(p.cholesky), p.visibility()) for p in found.values()]
             return tuple(value for part in parts for value in part)
 
-    if task == "finder":
-        return Flat().eval(), ["scores", "boxes", "points"]
+    if task in ("finder", "texture"):
+        return Flat().eval(), ["scores", "boxes", "points"] if task == "finder" else ["texture"]
     if task == "lifter":
         return Flat().eval(), list(OUTPUTS)
     names = [f"{kind}_{name}" for name in model.heads for kind in ("points", "cholesky", "visibility")]

@@ -18,6 +18,7 @@ from facelift.evaluation.systems import build_system
 from facelift.export import ExportConfig, export
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, conversion
+from facelift.losses.least_squares_gan import critic_loss, generator_loss
 from facelift.mesh_predictor import MeshPredictor
 from facelift.models.m3lrn_config import M3LRNConfig
 from facelift.morphable.face_cut import procedural_face
@@ -25,9 +26,11 @@ from facelift.morphable.head_model import head_model
 from facelift.morphable.linear import load_linear_model, place, split_parameters
 from facelift.morphable.procedural_head import ProceduralHead
 from facelift.onnx_m3lrn import OnnxM3LRN
+from facelift.onnx_texture import OnnxTexture
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
-from facelift.training.config import LoopConfig, M3LRNTrainConfig
+from facelift.training.config import LoopConfig, M3LRNTrainConfig, TextureConfig
 from facelift.training.m3lrn_task import CROP, M3LRNTask, rotation_of_pose, train_m3lrn
+from facelift.training.texture_task import TextureGan, train_texture
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,6 +235,51 @@ def test_predict_writes_all_that_a_mesh_can_be(exported, tmp_path, capsys):
     assert "1 face in 1 file" in capsys.readouterr().out
     assert main(["predict", str(photo), *options[:2], "--format", "csv"]) == 1
     assert "expected a suffix among json, npz, found '.csv'" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def texture_network(root, exported, tmp_path_factory):
+    """Two steps of a texture GAN on the renders' textures, exported."""
+    run = tmp_path_factory.mktemp("texture")
+    loop = LoopConfig(run=run, steps=2, batch=2, warmup=1, evaluate_every=2, accelerator="cpu", threads=1)
+    train_texture(TextureConfig(loop=loop, model=exported[0], data=root, sets=("drawn",), dev=1, size=64))
+    return export(ExportConfig(run=run, out=run / "texture.onnx", name="test-texture")), run
+
+
+def test_a_texture_gan_learns_from_what_photos_show(texture_network, root):
+    path, run = texture_network
+    metrics = (run / "metrics.csv").read_text().splitlines()
+    names, last = metrics[0].split(","), metrics[-1].split(",")
+    errors = dict(zip(names, last, strict=True))
+    assert float(errors["seen_error"]) == pytest.approx(float(errors["template_error"]), rel=0.2)  # two steps old
+    crops = np.random.default_rng(0).integers(0, 255, (2, CROP, CROP, 3), np.uint8)
+    assert OnnxTexture(path).run(crops).shape == (2, 64, 64, 3)
+    assert "drawn" in str(noted_sources(run / "config.json"))
+
+
+def test_each_side_of_the_gan_learns_from_its_own_term():
+    torch.manual_seed(0)
+    gan = TextureGan(torch.rand(3, 64, 64))
+    found = gan(torch.rand(2, 3, CROP, CROP), torch.rand(2, 3, 64, 64))
+    generator_loss(found.judged).backward(retain_graph=True)
+    assert all(p.grad is None for p in gan.critic.parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in gan.generator.parameters())
+    gan.zero_grad()
+    critic_loss(found.real, found.generated).backward()
+    assert all(p.grad is None for p in gan.generator.parameters())
+    assert all(p.grad.abs().max() > 0 for p in gan.critic.parameters())
+
+
+def test_predict_completes_textures_by_the_gan(exported, texture_network, tmp_path):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.random.default_rng(2).integers(0, 255, (90, 80, 3), np.uint8))
+    given = ["predict", str(photo), "--model", str(exported[0]), "--boxes", "20", "20", "60", "70", "--surface.texture"]
+    assert main([*given, "--out", str(tmp_path / "a")]) == 0
+    assert main([*given, "--out", str(tmp_path / "b"), "--surface.completion", str(texture_network[0])]) == 0
+    own, made = (cv2.imread(str(tmp_path / name / "photo.face1.texture.png")) for name in "ab")
+    assert own.shape == made.shape and (own != made).any()
+    with pytest.raises(ValueError, match="expected an exported texture GAN, found task 'm3lrn'"):
+        OnnxTexture(exported[0])
 
 
 def test_wrong_models_are_named(exported, root, tmp_path, capsys):

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 
 from facelift.commands.inputs import OVERLAY, Input
 from facelift.commands.report import Report, say
 from facelift.commands.targets import refuse_foreign
+from facelift.crops import crop_transform, cut
 from facelift.drawing import draw_points
 from facelift.images import Photo, load_photo
 from facelift.landmarks import SCHEMES
@@ -36,6 +38,8 @@ class MeshOptions:
     """NAME.pncc.png: the mean shape's coordinates as colours (Zhu et al. 2016)."""
     texture: bool = False
     """NAME.face1.texture.png: what the photo shows of the mesh, completed, on its texture square."""
+    completion: Path | None = None
+    """An exported texture GAN, which completes textures instead of the face's other side and smooth colours."""
 
     @property
     def wanted(self) -> bool:
@@ -120,7 +124,9 @@ def _one_surface(
 
     name, uv, texture, written = f".face{number}", mesh.get("uv"), None, []
     if uv is not None:
-        texture, _ = uv_texture(photo.pixels, vertices, UvLayout(mesh["faces"], uv, TEXTURE_PX))
+        texture, seen = uv_texture(photo.pixels, vertices, UvLayout(mesh["faces"], uv, TEXTURE_PX))
+        if options.completion is not None:
+            texture = _completed(texture, seen, photo, face, options.completion)
     if options.texture:
         if texture is None:
             raise ValueError("--surface.texture: expected a model with texture coordinates, found one without")
@@ -132,6 +138,19 @@ def _one_surface(
         _write_mesh(target, coloured)
         written.append(target)
     return written
+
+
+def _completed(texture: np.ndarray, seen: np.ndarray, photo: Photo, face: MeshFace, network: Path) -> np.ndarray:
+    """The texture where the photo shows it, fading into the network's elsewhere."""
+    from facelift.onnx_texture import OnnxTexture
+    from facelift.rendering.uv_textures import RIM, faded
+
+    gan = OnnxTexture(network)
+    crop = cut(photo.pixels, crop_transform(face.box / photo.scale, size=gan.input_size))
+    (made,) = gan.run(crop[None])
+    made = cv2.resize(made, texture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    share = faded(seen, RIM * len(seen))[..., None]
+    return np.rint(share * texture + (1 - share) * made).astype(np.uint8)
 
 
 def _write_mesh(path: Path, mesh: "ColouredMesh") -> None:

@@ -1,20 +1,21 @@
-"""`facelift train detector|finder|lifter|m3lrn`: importable without torch, so that its help is quick."""
+"""`facelift train detector|finder|lifter|m3lrn|texture`: importable without torch, so that its help is quick."""
 
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from facelift.training.config import DetectorConfig, FinderConfig, LifterConfig, M3LRNTrainConfig
+from facelift.training.config import DetectorConfig, FinderConfig, LifterConfig, M3LRNTrainConfig, TextureConfig
 
 _Lifter = Annotated[LifterConfig, tyro.conf.subcommand("lifter")]
 _Detector = Annotated[DetectorConfig, tyro.conf.subcommand("detector")]
 _Finder = Annotated[FinderConfig, tyro.conf.subcommand("finder")]
 _M3LRN = Annotated[M3LRNTrainConfig, tyro.conf.subcommand("m3lrn")]
-TrainConfig = _Lifter | _Detector | _Finder | _M3LRN
+_Texture = Annotated[TextureConfig, tyro.conf.subcommand("texture")]
+TrainConfig = _Lifter | _Detector | _Finder | _M3LRN | _Texture
 
 
-def train(config: LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfig) -> Path:
+def train(config: LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfig | TextureConfig) -> Path:
     """Trains what the config is of, or goes on; returns the checkpoint."""
     if isinstance(config, DetectorConfig):
         from facelift.training.detector_task import train_detector
@@ -28,6 +29,10 @@ def train(config: LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfi
         from facelift.training.m3lrn_task import train_m3lrn
 
         return train_m3lrn(config)
+    if isinstance(config, TextureConfig):
+        from facelift.training.texture_task import train_texture
+
+        return train_texture(config)
     from facelift.training.lifter_task import train_lifter
 
     return train_lifter(config)

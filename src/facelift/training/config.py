@@ -272,3 +272,35 @@ class M3LRNTrainConfig:
         for name in ("real_share", "face_swap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TextureWeights:
+    """Factors of the texture GAN's loss."""
+
+    seen: float = 10.0
+    """Distance to the photo's own colours, where it shows the face."""
+    adversarial: float = 0.1
+    """What the critic says of generated textures, for the generator."""
+    critic: float = 1.0
+    """What the critic says of real and of generated ones, for the critic."""
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """Train the texture GAN: a face's texture from its photo, the hidden parts too."""
+
+    loop: LoopConfig
+    model: Path
+    """An M3-LRN exported with its mesh, which fits the photos."""
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
+    sets: tuple[str, ...] = ("w300_train",)
+    """Packed sets of photos."""
+    faces: int = 4000
+    """Learn from the first so many faces."""
+    dev: int = 100
+    """Faces at the end of the first set that are held out."""
+    size: int = 128
+    """Side of the textures, a multiple of 32."""
+    weights: TextureWeights = field(default_factory=TextureWeights)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # M3-LRN, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs FACELIFT_ASSETS (the textured head) and FACELIFT_DATA (merl_train, w300_train; merl_test and aflw2000_sample to
-# measure). HEADS, VIEWS, STEPS, BATCH and WORKERS scale it; more options go to `facelift train m3lrn`, such as
+# measure). HEADS, VIEWS, STEPS, BATCH and WORKERS scale it, RUN names a variant; more options go to `facelift train m3lrn`, such as
 # --network.no-refine or --network.support none (docs/m3lrn.md).
 set -euo pipefail
 work=${1:?usage: recipes/m3lrn.sh WORK_FOLDER [options of facelift train m3lrn]}
@@ -25,6 +25,8 @@ facelift export --run "$work/${RUN:-m3lrn}" --mesh "$work/open-head.npz" --name 
 # 3. Test splits, where they are, measure the finished file alone.
 for benchmark in merl_test aflw2000_sample; do
     [ -f "${FACELIFT_DATA:-}/$benchmark.npz" ] || continue
-    facelift evaluate predict --model "$work/${RUN:-m3lrn}.onnx" --benchmark $benchmark --out "$work/$benchmark.npz"
-    facelift evaluate score "$work/$benchmark.npz" --benchmark $benchmark --out "$work/$benchmark"
+    facelift evaluate predict --model "$work/${RUN:-m3lrn}.onnx" --benchmark $benchmark \
+        --out "$work/${RUN:-m3lrn}-$benchmark.npz"
+    facelift evaluate score "$work/${RUN:-m3lrn}-$benchmark.npz" --benchmark $benchmark \
+        --out "$work/${RUN:-m3lrn}-$benchmark"
 done

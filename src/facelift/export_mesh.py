@@ -11,7 +11,7 @@ from facelift.checkpoints.safe_load import read_state
 from facelift.checkpoints.synergynet import load_synergynet
 from facelift.checkpoints.tddfa import load_tddfa
 from facelift.crops import MARGIN
-from facelift.models.m3lrn import M3LRN
+from facelift.models.m3lrn import M3LRN, ROWS, require_rows
 from facelift.morphable.linear import LinearModel, place, split_parameters
 
 RELEASED_SCALE = 2**0.5
@@ -60,15 +60,7 @@ def with_mesh(network: M3LRN, mesh: LinearModel | None) -> tuple[nn.Module, list
     Raises ValueError for a linear model that is not the one whose landmarks the network learned.
     """
     if mesh is not None:
-        rows = mesh.landmark_model
-        for name, own, given in (
-            ("mean", network.landmark_mean, rows.mean),
-            ("shape", network.landmark_shape, rows.shape),
-            ("expression", network.landmark_expression, rows.expression),
-        ):
-            if tuple(own.shape) != given.shape or not np.allclose(own.numpy(), given, rtol=1e-4, atol=1e-6):
-                expected = "the linear model that the network learned"
-                raise ValueError(f"{mesh.name}: expected {expected}, found another {name}")
+        require_rows(mesh, *(getattr(network, f"landmark_{name}") for name in ROWS))
     names = ["points", "coarse", "parameters", *(["vertices"] if mesh else [])]
     return _Inference(network, mesh).eval(), names
 

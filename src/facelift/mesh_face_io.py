@@ -14,6 +14,7 @@ from facelift.mesh_face import MeshFace
 FORMAT, VERSION = "facelift-mesh-faces", 1
 FORMATS = ("json", "npz")
 _ARRAYS = ("landmarks", "coarse", "pose", "rotation", "euler_deg", "shape", "expression", "box")
+_SHAPES = {"landmarks": (68, 3), "coarse": (68, 3), "pose": (3, 4), "rotation": (3, 3), "euler_deg": (3,), "box": (4,)}
 _DIGITS = 9
 
 
@@ -34,8 +35,9 @@ def write_mesh_faces(
             partial.write_text(json.dumps(document, allow_nan=False, ensure_ascii=False), encoding="utf-8")
         else:
             arrays: dict[str, Any] = {**about, "image_wh": np.array(image_wh)}
-            for name in (*_ARRAYS, "score"):
-                arrays[name] = np.array([getattr(face, name) for face in faces], np.float64)
+            for name in (*_ARRAYS, "score", "scale"):
+                rows = np.array([getattr(face, name) for face in faces], np.float64)
+                arrays[name] = rows.reshape(len(faces), *_SHAPES.get(name, rows.shape[1:]))
             with partial.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
     return path

@@ -12,6 +12,10 @@ from facelift.mesh_face import MeshFace
 from facelift.onnx_m3lrn import M3LRNAnswer, OnnxM3LRN
 from facelift.predictor import given_faces
 
+MIN_SCORE = 0.6
+"""Score from which what a finder proposes is taken for a face. Finders propose more than there is, because the lifter
+tells faces from the rest by its uncertainty; this network has none."""
+
 
 class MeshPredictor:
     """Finds the faces of a photo, and each one's refined landmarks, 3DMM parameters and mesh (Wu et al. 2021).
@@ -56,11 +60,18 @@ class MeshPredictor:
         self, photo: Photo, boxes: Float[np.ndarray, "n 4"] | list | None = None, *, vertices: bool = False
     ) -> list[MeshFace]:
         """`predict` for a photo that is loaded already."""
-        found = self.finder.find(photo.pixels) if boxes is None else given_faces(boxes, photo)
-        return self.predict_found(photo, found, vertices=vertices) if len(found.boxes) else []
+        if boxes is not None:
+            return self.predict_found(photo, given_faces(boxes, photo), vertices=vertices)
+        found = self.finder.find(photo.pixels)
+        sure = found.scores >= MIN_SCORE
+        return self.predict_found(
+            photo, FoundFaces(found.boxes[sure], found.scores[sure], found.rolls[sure]), vertices=vertices
+        )
 
     def predict_found(self, photo: Photo, found: FoundFaces, *, vertices: bool = False) -> list[MeshFace]:
         """A face for each that a finder found in the photo as loaded."""
+        if not len(found.boxes):
+            return []
         size, scale = self.network.input_size, self.network.crop_scale
         crops = [
             crop_transform(box, size=size, scale=scale, roll=-roll)
@@ -91,11 +102,13 @@ class MeshPredictor:
     def _face(self, answer: M3LRNAnswer, index: int, box: np.ndarray, score: float) -> MeshFace:
         """In px of the crop."""
         pose, shape, expression = np.split(answer.parameters[index], np.cumsum([12, self.network.counts[0]]))
-        vertices = None if answer.vertices is None else answer.vertices[index]
+        pose = pose.reshape(3, 4)
+        origin = np.array([0, 0, pose[2, 3]])  # z counts from the model's origin
+        vertices = None if answer.vertices is None else answer.vertices[index] - origin
         return MeshFace(
-            answer.landmarks[index],
-            answer.coarse[index],
-            pose.reshape(3, 4),
+            answer.landmarks[index] - origin,
+            answer.coarse[index] - origin,
+            pose - np.column_stack([np.zeros((3, 3)), origin]),
             shape,
             expression,
             vertices,

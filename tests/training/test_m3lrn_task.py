@@ -93,11 +93,11 @@ def coarse(views: MorphableViews, parameters: np.ndarray) -> np.ndarray:
 def test_parameters_place_the_models_landmarks_where_the_heads_own_are(views):
     """But for perspective and for what the components leave out; and no other view's do."""
     found = coarse(views, views.parameters)
-    error = (
-        np.linalg.norm(found - views.landmarks, axis=-1)[..., :17].mean(-1),
-        np.linalg.norm((found - views.landmarks)[..., :2], axis=-1).mean(-1),
-    )
-    assert error[1].max() < 0.02 * CROP
+    depth, wanted = (points[..., 2] - points[..., 2].mean(1, keepdims=True) for points in (found, views.landmarks))
+    assert np.abs(depth - wanted).mean(1).max() < 0.02 * CROP
+    assert (views.landmarks[:, 30, 2] < views.landmarks[:, [0, 16], 2].max(1)).all()  # the nose is nearer than an ear
+    error = np.linalg.norm((found - views.landmarks)[..., :2], axis=-1).mean(-1)
+    assert error.max() < 0.02 * CROP
     assert np.linalg.norm((found - np.roll(views.landmarks, 2, axis=0))[..., :2], axis=-1).mean(-1).min() > 0.03 * CROP
     assert np.ptp(views.landmarks[..., 2], axis=1).min() > 20  # px of depth
 
@@ -127,7 +127,8 @@ def test_photos_teach_landmarks_and_renders_parameters_too(root, tmp_path):
     task = M3LRNTask(config(root, tmp_path), root)
     batch = task.batch(0)
     assert len(batch["points"]) == 3 and torch.isnan(batch["parameters"][:3]).all()
-    assert torch.isfinite(batch["parameters"][3:]).all() and batch["parameters"][3:].abs().max() < 6  # whitened
+    whitened = (batch["parameters"][3:] - task.model.mean) / task.model.std
+    assert torch.isfinite(whitened).all() and whitened.abs().max() < 6
     terms = task.losses(task.model, batch)
     assert set(terms) == {"parameters", "landmarks", "from_landmarks", "consistency", "loss"}
     terms["loss"].backward()
@@ -234,7 +235,7 @@ def test_predict_writes_all_that_a_mesh_can_be(exported, tmp_path, capsys):
     assert len(face["landmarks"]) == 68 and len(face["shape"]) == 5 and "pitch" in face["euler_deg"]
     assert "1 face in 1 file" in capsys.readouterr().out
     assert main(["predict", str(photo), *options[:2], "--format", "csv"]) == 1
-    assert "expected a suffix among json, npz, found '.csv'" in capsys.readouterr().err
+    assert "--format: expected json or npz of an M3-LRN, found csv" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +281,19 @@ def test_predict_completes_textures_by_the_gan(exported, texture_network, tmp_pa
     assert own.shape == made.shape and (own != made).any()
     with pytest.raises(ValueError, match="expected an exported texture GAN, found task 'm3lrn'"):
         OnnxTexture(exported[0])
+
+
+def test_heads_and_starts_that_do_not_fit_are_refused(root, tmp_path):
+    with pytest.raises(ValueError, match="--dev-heads: expected 0 or more, and fewer than the 6 heads"):
+        M3LRNTask(config(root, tmp_path, dev_heads=6), root)
+    with pytest.raises(ValueError, match="--dev-heads: expected 1 or more"):
+        M3LRNTask(config(root, tmp_path, dev_heads=0, sets=()), None)
+    model = load_linear_model(root / "model.npz")
+    replace(model, mean=model.mean * 1.2).save(tmp_path / "other.npz")
+    network = M3LRNTask(config(root, tmp_path, model=tmp_path / "other.npz"), root).model
+    torch.save({"averaged": network.state_dict()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="expected the linear model that the network learned, found another mean"):
+        M3LRNTask(config(root, tmp_path, start=tmp_path / "checkpoint.pt"), root)
 
 
 def test_wrong_models_are_named(exported, root, tmp_path, capsys):

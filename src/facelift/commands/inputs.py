@@ -1,6 +1,7 @@
 """What a user names on the command line: files, folders, globs; and the names of what is written for each."""
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ IMAGE_SUFFIXES = (
 
 OVERLAY, DETECTIONS = ".faces", ".points"
 """Ends of the stems of drawn results: none has the name of its photo, and a folder's are not taken for photos."""
+
+
+_DRAWN = re.compile(r"\.(faces|points|depth|pncc|face\d+|face\d+\.texture)$")
+"""Ends of the stems of all that these commands draw."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def _files(name: str) -> list[tuple[Path, Path]]:
     if path.is_dir():
         suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-        return [(p, p.relative_to(path)) for p in inside if not p.stem.endswith((OVERLAY, DETECTIONS))]
+        return [(p, p.relative_to(path)) for p in inside if not _DRAWN.search(p.stem)]
     if not path.exists() and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         return [pair for match in matches for pair in _files(match)] or [(path, Path(path.name))]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.commands.inputs import OVERLAY, Input, expand
-from facelift.commands.predict_mesh import MeshOptions, mesh_work
+from facelift.commands.predict_mesh import MeshOptions, check_options, mesh_work
 from facelift.commands.report import Report, progress, run_over, say, tell
 from facelift.commands.targets import refuse_foreign
 from facelift.drawing import draw_photo
@@ -75,6 +75,7 @@ def _work(config: PredictConfig) -> Callable[[Input, Report], int]:
     """What is done with each file, by the kind of model. Raises ValueError for options of the other kind."""
     if is_m3lrn(config.model):
         meshes = MeshPredictor(config.model, finder=config.finder, threads=config.threads, refine=config.refine)
+        check_options(config, meshes)
         return lambda entry, report: mesh_work(entry, config, meshes, report)
     if config.surface.wanted:
         raise ValueError(f"--surface: expected an M3-LRN, found --model {config.model}, which makes no mesh")

@@ -15,7 +15,7 @@ from facelift.drawing import draw_points
 from facelift.images import Photo, load_photo
 from facelift.landmarks import SCHEMES
 from facelift.mesh_face import MeshFace
-from facelift.mesh_face_io import write_mesh_faces
+from facelift.mesh_face_io import FORMATS, write_mesh_faces
 from facelift.mesh_predictor import MeshPredictor
 
 if TYPE_CHECKING:
@@ -44,7 +44,23 @@ class MeshOptions:
     @property
     def wanted(self) -> bool:
         """Whether anything is."""
-        return bool(self.mesh) or self.depth or self.pncc or self.texture
+        return bool(self.mesh) or self.depth or self.pncc or self.texture or self.completion is not None
+
+
+def check_options(config: "PredictConfig", predictor: MeshPredictor) -> None:
+    """Raises ValueError for what this model cannot write, before any photo is looked at."""
+    for kind in config.format:
+        if kind not in FORMATS:
+            raise ValueError(f"--format: expected {' or '.join(FORMATS)} of an M3-LRN, found {kind}")
+    if config.scheme not in ("wflw98", "ibug68"):  # the default stands for the model's own
+        raise ValueError(f"--scheme: expected ibug68, which an M3-LRN gives, found {config.scheme}")
+    options = config.surface
+    if options.completion is not None and not (options.texture or options.mesh):
+        raise ValueError("--surface.completion: expected --surface.texture or --surface.mesh to complete, found none")
+    if (options.texture or options.completion) and "uv" not in predictor.network.mesh:
+        raise ValueError(f"{predictor.network.path}: expected texture coordinates, found a mesh without")
+    if options.wanted:
+        predictor.network.mesh  # noqa: B018 (says what is missing)
 
 
 def mesh_work(entry: Input, config: "PredictConfig", predictor: MeshPredictor, report: Report) -> int:
@@ -128,8 +144,7 @@ def _one_surface(
         if options.completion is not None:
             texture = _completed(texture, seen, photo, face, options.completion)
     if options.texture:
-        if texture is None:
-            raise ValueError("--surface.texture: expected a model with texture coordinates, found one without")
+        assert texture is not None  # checked
         written.append(_write(base, f"{name}.texture.png", texture))
     assert face.vertices is not None  # asked for
     coloured = ColouredMesh(y_up(face.vertices).astype(np.float32), mesh["faces"], uv, texture)

@@ -1,5 +1,6 @@
 """Rendered views as samples of a linear face model: 68 landmarks in px, and the parameters that make them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ def head_coefficients(
     """
     if cache is not None and cache.exists():
         kept = read_npz(cache, "coefficients of the heads of a cache of views", ("seed", "model", "coefficients"))
-        if np.array_equal(kept["seed"], views.seeds) and np.array_equal(kept["model"], model.mean):
+        if np.array_equal(kept["seed"], views.seeds) and str(kept["model"]) == _digest(model):
             return kept["coefficients"]
     cut, found = face_cut(generator.head), []
     for seed in views.seeds:
@@ -120,5 +121,9 @@ def head_coefficients(
     coefficients = np.array(found, np.float32)
     if cache is not None:
         with written_whole(cache) as partial, partial.open("wb") as stream:
-            np.savez(stream, seed=views.seeds, model=model.mean, coefficients=coefficients)
+            np.savez(stream, seed=views.seeds, model=_digest(model), coefficients=coefficients)
     return coefficients
+
+
+def _digest(model: LinearModel) -> str:
+    return hashlib.sha256(model.mean.tobytes() + model.basis.tobytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 DROPOUT = 0.2
 RELEASED_STEP = 0.05
 """Factor of the released code's residual."""
+
+
+ROWS = ("mean", "shape", "expression")
+"""What a network holds of its linear model's landmarks, as buffers landmark_*."""
 
 
 class M3LRNOutput(NamedTuple):
@@ -150,6 +155,15 @@ class M3LRN(nn.Module):
     def _seen(self, landmarks: Float[Tensor, "b 68 3"]) -> Float[Tensor, "b 68 3"]:
         """Landmarks in the unit of the point networks."""
         return self.point_scale * landmarks + self.point_shift
+
+
+def require_rows(model: "LinearModel", *found: Tensor | None) -> None:
+    """Raises ValueError unless a network's landmark rows, in the order of `ROWS`, are those of this linear model."""
+    for name, own in zip(ROWS, found, strict=True):
+        given = getattr(model.landmark_model, name)
+        same = own is not None and tuple(own.shape) == given.shape
+        if not same or not np.allclose(own, given, rtol=1e-4, atol=1e-6):  # type: ignore[arg-type]
+            raise ValueError(f"{model.name}: expected the linear model that the network learned, found another {name}")
 
 
 def _head(width: int, size: int) -> nn.Linear:

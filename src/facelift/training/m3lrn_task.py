@@ -21,7 +21,7 @@ from facelift.geometry.weak_perspective import scale_and_rotation
 from facelift.landmarks import normals, wflw98_of_ibug68
 from facelift.losses.facelift_loss import weighted_sum
 from facelift.losses.m3lrn_loss import M3LRNTarget, m3lrn_terms
-from facelift.models.m3lrn import M3LRN, M3LRNOutput
+from facelift.models.m3lrn import M3LRN, ROWS, M3LRNOutput, require_rows
 from facelift.morphable.linear import POSE, Whitening, load_linear_model, split_parameters
 from facelift.rendering.uv_textures import UvLayout
 from facelift.sources import listed
@@ -53,6 +53,7 @@ class M3LRNTask:
         coefficients = head_coefficients(
             views, generator_of(config.views, config.assets, config.data), linear, config.loop.run / "heads.npz"
         )
+        _check_heads(config, len(views.seeds))
         held_out = views.face >= len(views.seeds) - config.dev_heads
         self.views = MorphableViews(views, linear, coefficients, size=CROP)
         limit = config.loop.overfit
@@ -66,7 +67,9 @@ class M3LRNTask:
         self.layout = UvLayout(linear.faces, linear.uv, CROP) if linear.uv is not None else None
         self.normals = torch.tensor(normals(), dtype=torch.float32)
         if config.start:
-            fill(self.model, read_state(config.start, inside="averaged"), path=config.start)
+            state = read_state(config.start, inside="averaged")
+            require_rows(linear, *(state.get(f"landmark_{name}") for name in ROWS))
+            fill(self.model, state, path=config.start)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop
@@ -83,7 +86,7 @@ class M3LRNTask:
         images = [frame.image for frame in frames] + [sample.image for sample in drawn]
         return {
             "image": torch.as_tensor(np.stack(images)).permute(0, 3, 1, 2),
-            "parameters": _tensor(self.linear.whitening.whiten(parameters)),
+            "parameters": _tensor(parameters),
             "landmarks": _tensor([sample.landmarks for sample in drawn], (68, 3)),
             "points": _tensor([frame.points for frame in frames], (98, 2)),
             "state": torch.as_tensor(np.array([frame.state for frame in frames], np.int8).reshape(-1, 98)),
@@ -123,7 +126,8 @@ class M3LRNTask:
             trusted = frame_weight(rotation, batch["points"], batch["state"], self.normals.to(landmarks.device))
             weight[:real] = trusted[:, IBUG]
         sizes = tuple(self.config.network.sizes.values())
-        terms = m3lrn_terms(found, M3LRNTarget(batch["parameters"], landmarks, weight), groups=sizes)
+        whitened = (batch["parameters"] - self.model.mean) / self.model.std  # the network's: a start brings its own
+        terms = m3lrn_terms(found, M3LRNTarget(whitened, landmarks, weight), groups=sizes)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -169,6 +173,16 @@ class M3LRNTask:
         images += [self.views.plain(int(row)).image for row in rows]
         found = predict(model, images).landmarks[..., :2].numpy() / CROP
         return sheet([draw_points(i, p, (0, 255, 80)) for i, p in zip(images, found, strict=True)], 6)
+
+
+def _check_heads(config: M3LRNTrainConfig, count: int) -> None:
+    """Raises ValueError unless some heads teach, and some are measured where no photo is."""
+    least = 0 if config.sets or config.dev_set else 1
+    if not least <= config.dev_heads < count:
+        raise ValueError(
+            f"--dev-heads: expected {least} or more, and fewer than the {count} heads of {config.views}, "
+            f"found {config.dev_heads}"
+        )
 
 
 def rotation_of_pose(pose: Float[Tensor, "b 12"]) -> Float[Tensor, "b 3 3"]:

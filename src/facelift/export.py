@@ -79,6 +79,7 @@ def export(config: ExportConfig) -> Path:
         _forget_its_making(graph)
         if mesh:
             add_constants(graph, mesh)
+        onnx.checker.check_model(graph)
         onnx.save(graph, partial)
         difference = parity_px(wrapped, partial, probe(size), unit_px=size if task in ("lifter", "detector") else 1)
         if not difference <= tolerance:  # NaN is no agreement

@@ -21,15 +21,15 @@ RELEASED_SCALE = 2**0.5
 class _Inference(nn.Module):
     """Refined landmarks, coarse ones, parameters, and with a linear model its vertices; px of the crop."""
 
-    mean: Tensor
-    basis: Tensor
+    dense_mean: Tensor
+    dense_basis: Tensor
 
     def __init__(self, network: M3LRN, mesh: LinearModel | None):
         super().__init__()
         self.network, self.dense = network, mesh is not None
         if mesh:
-            self.register_buffer("mean", torch.as_tensor(mesh.mean).float())
-            self.register_buffer("basis", torch.as_tensor(mesh.basis).float().flatten(1))
+            self.register_buffer("dense_mean", torch.as_tensor(mesh.mean).float())
+            self.register_buffer("dense_basis", torch.as_tensor(mesh.basis).float().flatten(1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = self.network(image, support=False)
@@ -38,7 +38,7 @@ class _Inference(nn.Module):
             return answer
         config = self.network.config
         pose, *coefficients = split_parameters(found.parameters, config.shape_size, config.expression_size)
-        vertices = self.mean + (torch.cat(coefficients, -1) @ self.basis).unflatten(-1, (-1, 3))
+        vertices = self.dense_mean + (torch.cat(coefficients, -1) @ self.dense_basis).unflatten(-1, (-1, 3))
         return (*answer, place(vertices, pose))
 
 
@@ -66,10 +66,10 @@ def with_mesh(network: M3LRN, mesh: LinearModel | None) -> tuple[nn.Module, list
 
 
 def add_constants(graph: onnx.ModelProto, mesh: LinearModel) -> None:
-    """Adds what is the same for every picture as outputs: mean, faces, and uv where there is one."""
-    arrays = {"mean": mesh.mean.astype(np.float32), "faces": mesh.faces.astype(np.int32)}
+    """Adds what is the same for every picture as outputs: mesh_mean, mesh_faces, and mesh_uv where there is one."""
+    arrays = {"mesh_mean": mesh.mean.astype(np.float32), "mesh_faces": mesh.faces.astype(np.int32)}
     if mesh.uv is not None:
-        arrays["uv"] = mesh.uv.astype(np.float32)
+        arrays["mesh_uv"] = mesh.uv.astype(np.float32)
     for name, array in arrays.items():
         kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         node = onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array))

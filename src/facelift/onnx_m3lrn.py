@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import onnxruntime
 from jaxtyping import Float, Int, UInt8
 
 from facelift.onnx_lifter import FORMAT, SHIPPED, cpus, weights_path
@@ -15,7 +14,7 @@ from facelift.onnx_session import open_session
 OUTPUTS = ("points", "coarse", "parameters")
 """What every file gives: refined landmarks, those of the 3DMM, and the dewhitened parameters."""
 MESH = ("mean", "faces", "uv")
-"""What is the same for every picture; uv only where the model has it."""
+"""What is the same for every picture, as outputs mesh_*; uv only where the model has it."""
 BATCH = 64
 
 
@@ -71,7 +70,7 @@ class OnnxM3LRN:
     @property
     def has_mesh(self) -> bool:
         """Whether the file knows the whole 3DMM, and not its 68 landmarks alone."""
-        return "vertices" in self._outputs and "faces" in self._outputs
+        return "vertices" in self._outputs and "mesh_faces" in self._outputs
 
     @cached_property
     def mesh(self) -> dict[str, np.ndarray]:
@@ -81,8 +80,10 @@ class OnnxM3LRN:
         """
         if not self.has_mesh:
             raise ValueError(f"{self.path}: expected weights with a mesh (export --mesh), found landmarks alone")
-        names = [name for name in MESH if name in self._outputs]
-        found = self._fetch(names, np.zeros((1, self.input_size, self.input_size, 3), np.uint8))
+        names = [name for name in MESH if f"mesh_{name}" in self._outputs]
+        found = self._fetch(
+            [f"mesh_{name}" for name in names], np.zeros((1, self.input_size, self.input_size, 3), np.uint8)
+        )
         return dict(zip(names, found, strict=True))
 
     @property
@@ -91,7 +92,7 @@ class OnnxM3LRN:
         return self.mesh["faces"]
 
     def run(self, crops: UInt8[np.ndarray, "n s s 3"], *, vertices: bool = False) -> M3LRNAnswer:
-        """The answers for RGB crops. `vertices`: the whole mesh too, which takes the network hardly longer."""
+        """The answers for RGB crops. `vertices`: the whole mesh too, which a file that has it always makes."""
         if vertices:
             self.mesh  # noqa: B018 (says what is missing)
         names = [*OUTPUTS, *(["vertices"] if vertices else [])]
@@ -102,7 +103,5 @@ class OnnxM3LRN:
         return M3LRNAnswer(points, coarse, parameters, dense[0] if dense else None)
 
     def _fetch(self, names: list[str], crops: np.ndarray) -> list[np.ndarray]:
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True  # the mesh is not made unless it is asked for
         image = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / 255
-        return self._session.run(names, {"image": image}, options)
+        return self._session.run(names, {"image": image})

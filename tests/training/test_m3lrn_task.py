@@ -1,9 +1,11 @@
 """M3-LRN from rendered heads to a file that finds meshes in photos, on the head built by code."""
 
+import importlib.util
 import io
 import json
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -210,6 +212,19 @@ def test_a_face_in_a_photo_is_where_its_crop_says(exported):
 def load_linear_model_vertices(exported, face) -> np.ndarray:
     run = json.loads((exported[1] / "config.json").read_text())
     return place(load_linear_model(run["model"]).vertices(face.shape, face.expression), face.pose)
+
+
+def test_the_benchmark_measures_each_stage_of_the_file(exported, tmp_path):
+    path = Path(__file__).parents[2] / "benchmarks" / "bench_m3lrn.py"
+    spec = importlib.util.spec_from_file_location("bench_m3lrn", path)
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    sessions = bench.parts(exported[0], tmp_path, 1)
+    image = np.random.default_rng(0).random((1, 3, CROP, CROP), np.float32)
+    first, refined, _ = (session.run(None, {"image": image}) for session in sessions.values())
+    assert [len(session.get_outputs()) for session in sessions.values()] == [2, 3, 4]
+    np.testing.assert_allclose(first[1], refined[1], atol=1e-3)
+    assert all(values.shape == (5, 2) for values in bench.measure(sessions, 1, 5).values())
 
 
 def test_evaluations_take_it_for_a_system(exported):

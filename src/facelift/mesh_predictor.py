@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
-from facelift.finders import FaceFinder, FoundFaces, find_finder
+from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
 from facelift.images import ImageSource, Photo, load_photo
 from facelift.mesh_face import MeshFace
 from facelift.onnx_m3lrn import M3LRNAnswer, OnnxM3LRN
@@ -35,16 +35,12 @@ class MeshPredictor:
         as for `Predictor`."""
         self.network = OnnxM3LRN(model, threads=threads)
         self.refine = refine
-        self._finder = finder
-        if finder != "auto":
-            self.finder  # noqa: B018 (an unknown or missing finder is told now)
+        self._finder = FinderOnDemand(finder)
 
     @property
     def finder(self) -> FaceFinder:
         """The face finder, loaded when it is first needed."""
-        if isinstance(self._finder, str):
-            self._finder = find_finder(self._finder)
-        return self._finder
+        return self._finder.get()
 
     def predict(
         self, image: ImageSource, boxes: Float[np.ndarray, "n 4"] | list | None = None, *, vertices: bool = False

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
 from facelift.face import Face
-from facelift.finders import FaceFinder, FoundFaces, find_finder
+from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
 from facelift.geometry.camera import FOCAL, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
 from facelift.onnx_lifter import DEFAULT, OnnxLifter, OnnxOutput
@@ -41,16 +41,12 @@ class Predictor:
         """
         self.network = OnnxLifter(model, threads=threads)
         self.refine, self.mirror = refine, mirror
-        self._finder: str | FaceFinder = finder
-        if finder != "auto":
-            self.finder  # noqa: B018 (an unknown or missing finder is told now)
+        self._finder = FinderOnDemand(finder)
 
     @property
     def finder(self) -> FaceFinder:
         """The face finder, loaded when it is first needed: a caller with boxes needs none."""
-        if isinstance(self._finder, str):
-            self._finder = find_finder(self._finder)
-        return self._finder
+        return self._finder.get()
 
     def predict(self, image: ImageSource, boxes: Float[np.ndarray, "n 4"] | list | None = None) -> list[Face]:
         """The faces of a photo, the finder's surest first, or one per given box, in their order.

@@ -168,7 +168,7 @@ def video(tmp_path):
 
 def predict_fixed(monkeypatch, fixed_finder):
     finder = fixed_finder([[20, 10, 60, 60]])
-    monkeypatch.setattr("facelift.predictor.find_finder", lambda name: finder)
+    monkeypatch.setattr("facelift.finders.find_finder", lambda name: finder)
     return finder
 
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from facelift.models.encoders import build_encoder, pooled
+from facelift.models.mobile import GlobalMobileEncoder
 
 WIDTHS = {
     "mobile": 128,
+    "mobile_global": 1280,
     "mobilenetv1": 1024,
     "mobilenetv1_05": 512,
     "mobilenetv2": 1280,
@@ -30,6 +32,19 @@ def test_pooled_vector_is_the_mean_of_the_tokens(name):
 def test_pooled_vector_by_hand():
     tokens = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [5.0, 1.0]]])
     assert pooled(lambda image: tokens, torch.zeros(1, 3, 4, 4)).tolist() == [[3.0, 3.0]]
+
+
+@torch.no_grad()
+def test_global_encoder_weighs_cells_and_starts_at_their_mean():
+    torch.manual_seed(0)
+    encoder = GlobalMobileEncoder(width=6).eval()
+    image = torch.rand(2, 3, 128, 128)
+    cells = encoder.expand(encoder.grid_encoder(image).transpose(1, 2).unflatten(2, (8, 8)))
+    torch.testing.assert_close(pooled(encoder, image), cells.mean((2, 3)) / (1 + 1e-5) ** 0.5)
+    weights = torch.rand(6, 8, 8)
+    encoder.gather[0].weight[:, 0] = weights
+    by_hand = (cells.double() * weights.double()).sum((2, 3)) / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(pooled(encoder, image).double(), by_hand, rtol=1e-5, atol=1e-5)
 
 
 def test_unknown_name_is_refused_with_those_that_are_known():

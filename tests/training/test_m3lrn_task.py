@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 
+from facelift.checkpoints.onnx_weights import read_exported
 from facelift.cli import main
 from facelift.datasets.morphable_views import MorphableViews, head_coefficients
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
@@ -27,6 +28,7 @@ from facelift.morphable.face_cut import procedural_face
 from facelift.morphable.head_model import head_model
 from facelift.morphable.linear import load_linear_model, place, split_parameters
 from facelift.morphable.procedural_head import ProceduralHead
+from facelift.onnx_lifter import weights_path
 from facelift.onnx_m3lrn import OnnxM3LRN
 from facelift.onnx_texture import OnnxTexture
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
@@ -151,6 +153,22 @@ def test_its_rotation_is_the_planted_one():
 
 
 @pytest.mark.slow
+def test_its_encoder_starts_as_an_exported_lifters(root, tmp_path):
+    network = M3LRNConfig(encoder="mobile_global")
+    task = M3LRNTask(config(root, tmp_path, network=network, encoder_start="small"), root)
+    image = task.batch(0)["image"].float() / 255
+    exported = read_exported(weights_path("small"))
+    own = task.model.encoder.grid_encoder
+    torch.testing.assert_close(own.fuse.weight.data, exported["encoder.fuse.weight"])
+    with torch.no_grad():
+        seen = (image - own.mean) / own.std
+        weight, bias = (exported[f"encoder.stride8.0.0.weight{part}"] for part in ("", "_bias"))
+        folded = torch.nn.functional.conv2d(seen, weight, bias, stride=2, padding=1)
+        torch.testing.assert_close(own.eval().stride8[0][:2](seen), folded, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match=r"--encoder-start: expected .* mobile_global, found mobilenetv2"):
+        config(root, tmp_path, encoder_start="small")
+
+
 def test_it_overfits_one_batch(root, tmp_path):
     start = config(root, tmp_path, sets=(), real_share=0.0, network=M3LRNConfig())
     loop = replace(start.loop, overfit=4, batch=4, steps=40, lr=2e-3, warmup=5, evaluate_every=40)

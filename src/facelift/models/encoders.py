@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facelift.models.mobile import MobileEncoder
+from facelift.models.mobile import GlobalMobileEncoder, MobileEncoder
 
 if TYPE_CHECKING:
     from facelift.models.mobilenetv1 import MobileNetV1Encoder
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from facelift.models.vit import VisionTransformer
 
     Encoder: TypeAlias = (
-        MobileEncoder | MobileNetV1Encoder | MobileNetV2Encoder | ResNetEncoder | ResNeStEncoder | VisionTransformer
+        MobileEncoder
+        | GlobalMobileEncoder
+        | MobileNetV1Encoder
+        | MobileNetV2Encoder
+        | ResNetEncoder
+        | ResNeStEncoder
+        | VisionTransformer
     )
 
 
@@ -26,11 +32,13 @@ NAMES = {"small": "mobile", "base": "vit_b16"}
 
 def build_encoder(name: str) -> "Encoder":
     """`small` = `mobile` (128 px, CPU), `base` = `vit_b16` (FaRL's form, 224 px), `resnet50`, `resnet101`, `resnet152`,
-    `resnest50`, `resnest101` (224 px), `mobilenetv2`, `mobilenetv1`, `mobilenetv1_05` (120 px). All but `mobile` and
-    `vit_b16` take pictures of other sizes, too.
+    `resnest50`, `resnest101` (224 px), `mobilenetv2`, `mobilenetv1`, `mobilenetv1_05`, `mobile_global` (`mobile` with
+    one token for the picture; 120 px). All but `mobile` and `vit_b16` take pictures of other sizes, too.
     """
     name = NAMES.get(name, name)
-    constructors = {"mobile": MobileEncoder} if name == "mobile" else _other_encoders()
+    constructors = {"mobile": MobileEncoder, "mobile_global": GlobalMobileEncoder}
+    if name not in constructors:
+        constructors |= _other_encoders()
     if name not in constructors:
         names = ", ".join(sorted(constructors))
         raise ValueError(f"encoder: expected small (mobile), base (vit_b16) or one of {names}, found {name!r}")

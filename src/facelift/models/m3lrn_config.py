@@ -7,6 +7,7 @@ Backbone = Literal[
     "mobilenetv2",
     "mobilenetv1",
     "mobilenetv1_05",
+    "mobile_global",
     "resnet50",
     "resnet101",
     "resnet152",

@@ -92,3 +92,27 @@ class MobileEncoder(nn.Module):
         coarse = nn.functional.interpolate(self.stride32(middle), scale_factor=2.0, mode="nearest")
         fused = torch.cat([nn.functional.pixel_unshuffle(fine, 2), middle, coarse], dim=1)
         return self.fuse(fused).flatten(2).transpose(1, 2), [finest, fine]
+
+
+class GlobalMobileEncoder(nn.Module):
+    """The small encoder with one token for the whole picture: 1x1 convolution, then a weight for each cell and channel.
+
+    That global depthwise convolution (Chen et al. 2018, MobileFaceNets, Section 3.2) tells where in the picture
+    something is, which a plain mean forgets; it starts as the mean. Pictures of any size are scaled to the encoder's.
+    """
+
+    def __init__(self, *, image_size: int = 120, width: int = 1280):
+        super().__init__()
+        self.image_size, self.width = image_size, width
+        self.grid_encoder = MobileEncoder()
+        self.expand = _conv(self.grid_encoder.width, width, 1)
+        side = self.grid_encoder.grid
+        self.gather = nn.Sequential(nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width))
+        nn.init.constant_(self.gather[0].weight, 1 / side**2)
+
+    def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 1 w"]:
+        side = self.grid_encoder.image_size
+        scaled = nn.functional.interpolate(image, (side, side), mode="bilinear", align_corners=False)
+        tokens = self.grid_encoder(scaled)
+        grid = tokens.transpose(1, 2).unflatten(2, (self.grid_encoder.grid, self.grid_encoder.grid))
+        return self.gather(self.expand(grid)).flatten(2).transpose(1, 2)

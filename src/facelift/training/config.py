@@ -265,6 +265,8 @@ class M3LRNTrainConfig:
     """Share of the renders that get the texture of another face of the batch."""
     start: Path | None = None
     """Checkpoint of an M3-LRN that this one starts from."""
+    encoder_start: str | None = None
+    """Exported lifter, its name or .onnx file, whose encoder `--network.encoder mobile_global` starts from."""
     weights: M3LRNWeights = field(default_factory=M3LRNWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -272,6 +274,8 @@ class M3LRNTrainConfig:
         for name in ("real_share", "face_swap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {getattr(self, name)}")
+        if self.encoder_start and self.network.encoder != "mobile_global":
+            raise ValueError(f"--encoder-start: expected --network.encoder mobile_global, found {self.network.encoder}")
 
 
 @dataclass(frozen=True)

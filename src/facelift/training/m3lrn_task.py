@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
+from facelift.checkpoints.onnx_weights import YOUNG, start_from_exported
 from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.face_swap import draw_partners, swap_textures
@@ -21,8 +22,11 @@ from facelift.geometry.weak_perspective import scale_and_rotation
 from facelift.landmarks import normals, wflw98_of_ibug68
 from facelift.losses.facelift_loss import weighted_sum
 from facelift.losses.m3lrn_loss import M3LRNTarget, m3lrn_terms
+from facelift.models.lifter import Lifter
 from facelift.models.m3lrn import M3LRN, ROWS, M3LRNOutput, require_rows
+from facelift.models.mobile import GlobalMobileEncoder
 from facelift.morphable.linear import POSE, Whitening, load_linear_model, split_parameters
+from facelift.onnx_lifter import weights_path
 from facelift.rendering.uv_textures import UvLayout
 from facelift.sources import listed
 from facelift.training.config import M3LRNTrainConfig
@@ -66,10 +70,22 @@ class M3LRNTask:
         self.model = M3LRN(config.network, self.linear)
         self.layout = UvLayout(linear.faces, linear.uv, CROP) if linear.uv is not None else None
         self.normals = torch.tensor(normals(), dtype=torch.float32)
+        if config.encoder_start:
+            self._start_encoder(config.encoder_start)
         if config.start:
             state = read_state(config.start, inside="averaged")
             require_rows(linear, *(state.get(f"landmark_{name}") for name in ROWS))
             fill(self.model, state, path=config.start)
+
+    def _start_encoder(self, exported: str) -> None:
+        """The encoder of a lifter that was exported."""
+        lifter = Lifter(encoder="mobile")
+        images = [self.batch(step)["image"].float() / 255 for step in range(4)]
+        side = lifter.encoder.image_size
+        seen = interpolate(torch.cat(images), (side, side), mode="bilinear", align_corners=False)
+        start_from_exported(lifter, weights_path(exported), seen, fresh=YOUNG)
+        assert isinstance(self.model.encoder, GlobalMobileEncoder)  # the configuration says so
+        self.model.encoder.grid_encoder.load_state_dict(lifter.encoder.state_dict())
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         loop = self.config.loop

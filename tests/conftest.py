@@ -1,7 +1,11 @@
-"""Shape and type checks for every annotated function, one thread, and the folders of outside material."""
+"""Shape and type checks for every annotated function, one thread, the folders of outside material, and the modules
+beside this file for all tests."""
 
 import os
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow a shared machine by up to 50x
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -45,6 +45,7 @@ PACKED_SETS = {
 MEDIAPIPE = Source("MediaPipe's networks", "Apache 2.0; their training photos were not published")
 FARL = Source("FaRL, learned from LAION-Face", "MIT; rights of the photos unclear")
 WFLW = Source("WFLW photos", "non-commercial research")
+W300LP = Source("300W-LP, photos of 300-W", "research only")
 LAPA = Source("LaPa photos", "non-commercial research")
 TORCHVISION = Source("torchvision's weights, learned from ImageNet", "BSD 3; photos for non-commercial research")
 

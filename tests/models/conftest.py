@@ -1,13 +1,9 @@
-"""Lets the tests import `published_names`, and a small linear 3DMM with random bases."""
+"""A small linear 3DMM with random bases."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 @pytest.fixture

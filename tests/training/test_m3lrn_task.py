@@ -15,6 +15,7 @@ import torch
 
 from facelift.checkpoints.onnx_weights import read_exported
 from facelift.cli import main
+from facelift.datasets.morphable_faces import MorphableFaces
 from facelift.datasets.morphable_views import MorphableViews, head_coefficients
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
 from facelift.evaluation.systems import build_system
@@ -35,6 +36,7 @@ from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.config import LoopConfig, M3LRNTrainConfig, TextureConfig
 from facelift.training.m3lrn_task import CROP, M3LRNTask, rotation_of_pose, train_m3lrn
 from facelift.training.texture_task import TextureGan, train_texture
+from w300lp_files import write_w300lp
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,8 +110,8 @@ def test_parameters_place_the_models_landmarks_where_the_heads_own_are(views):
 
 def test_a_flipped_picture_has_flipped_landmarks_and_mirrored_parameters(views):
     for index in (0, 3, 7):
-        plain = views.plain(index)
-        flipped = views.mirrored(plain)
+        plain = views[index]
+        flipped = MorphableFaces(views, views.model, size=CROP).mirrored(plain)
         assert (flipped.image == plain.image[:, ::-1]).all()
         expected = plain.landmarks[IBUG68.mirror] * [-1, 1, 1] + [CROP, 0, 0]
         np.testing.assert_allclose(flipped.landmarks, expected, atol=1e-9)
@@ -167,6 +169,20 @@ def test_its_encoder_starts_as_an_exported_lifters(root, tmp_path):
         torch.testing.assert_close(own.eval().stride8[0][:2](seen), folded, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match=r"--encoder-start: expected .* mobile_global, found mobilenetv2"):
         config(root, tmp_path, encoder_start="small")
+
+
+def test_300w_lp_teaches_parameters_instead_of_renders(root, tmp_path):
+    model = load_linear_model(root / "model.npz")
+    for photo in range(6):
+        for k in range(2):
+            write_w300lp(tmp_path / "300W_LP", f"photo{photo}_{k}", model, np.random.default_rng([photo, k]))
+    task = M3LRNTask(config(root, tmp_path / "run", views=None, w300lp=tmp_path), root)
+    assert (len(task.known.source), len(task.held_out), len(task.taught)) == (12, 2, 10)
+    batch = task.batch(0)
+    assert torch.isfinite(batch["parameters"][3:]).all() and batch["landmarks"].shape == (3, 68, 3)
+    assert task.losses(task.model, batch)["parameters"] > 0
+    with pytest.raises(ValueError, match="expected one of --views and --w300lp, found both"):
+        config(root, tmp_path, w300lp=tmp_path)
 
 
 def test_it_overfits_one_batch(root, tmp_path):

@@ -1,38 +1,27 @@
-"""Rendered views as samples of a linear face model: 68 landmarks in px, and the parameters that make them."""
+"""Rendered views as samples of a linear face model."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int
 
 from facelift.archives import read_npz
 from facelift.atomic import written_whole
-from facelift.datasets.augment import Augmentation, distort, occlude
+from facelift.datasets.augment import Augmentation
+from facelift.datasets.morphable_faces import MorphableSample
 from facelift.datasets.views import ViewCache
-from facelift.geometry import MIRROR, intrinsics, project
+from facelift.geometry import intrinsics, project
 from facelift.geometry.weak_perspective import weak_perspective
-from facelift.landmarks import IBUG68, wflw98_of_ibug68
+from facelift.landmarks import wflw98_of_ibug68
 from facelift.morphable.coefficients import fit_coefficients
 from facelift.morphable.face_cut import face_cut
-from facelift.morphable.linear import LinearModel, place, split_parameters
+from facelift.morphable.linear import LinearModel
 
 if TYPE_CHECKING:
     from facelift.generators.morphable import MorphableGenerator
-
-
-@dataclass(frozen=True)
-class MorphableSample:
-    """A face crop with what a linear model is to make of it."""
-
-    image: UInt8[np.ndarray, "s s 3"]
-    landmarks: Float[np.ndarray, "68 3"]
-    """px of the crop, z away from the camera; NaN where nobody knows."""
-    parameters: Float[np.ndarray, "p"]
-    """Pose, shape, expression; NaN for photos."""
 
 
 class MorphableViews:
@@ -74,31 +63,18 @@ class MorphableViews:
     def __len__(self) -> int:
         return len(self.views)
 
-    def plain(self, index: int) -> MorphableSample:
-        """The view as it is."""
+    def __getitem__(self, index: int) -> MorphableSample:
         image = cv2.resize(self.views[index].image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return MorphableSample(np.asarray(image), self.landmarks[index], self.parameters[index])
 
-    def augmented(self, index: int, rng: np.random.Generator, augmentation: Augmentation) -> MorphableSample:
-        """The view in a mirror half of the time, covered by a patch of another view at times, and distorted."""
-        sample = self.plain(index)
-        if rng.random() < 0.5:
-            sample = self.mirrored(sample)
-        image = sample.image
-        if rng.random() < augmentation.occluder:
-            image, _ = occlude(rng, image, self.views[int(rng.integers(len(self.views)))].image)
-        return MorphableSample(distort(rng, image, augmentation.colour), sample.landmarks, sample.parameters)
+    def drawn(self, index: int, rng: np.random.Generator, augmentation: Augmentation) -> MorphableSample:
+        """The view as it is: cameras were drawn when it was rendered."""
+        return self[index]
 
-    def mesh(self, sample: MorphableSample) -> Float[np.ndarray, "v 3"]:
-        """The model's vertices of a sample; px of the crop, z away from the camera."""
-        pose, *coefficients = split_parameters(sample.parameters, len(self.model.shape), len(self.model.expression))
-        return place(self.model.vertices(*coefficients), pose)
-
-    def mirrored(self, sample: MorphableSample) -> MorphableSample:
-        """The sample flipped left to right, landmarks renamed, parameters those of the mirrored face."""
-        image = np.ascontiguousarray(sample.image[:, ::-1])
-        landmarks = sample.landmarks[IBUG68.mirror] @ MIRROR + [self.size, 0, 0]
-        return MorphableSample(image, landmarks, self.model.mirror_parameters(sample.parameters, self.size))
+    @property
+    def identity(self) -> Int[np.ndarray, "n"]:
+        """Place of each view's head in the cache."""
+        return self.views.face
 
 
 def head_coefficients(

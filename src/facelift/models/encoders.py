@@ -36,7 +36,7 @@ def build_encoder(name: str) -> "Encoder":
     one token for the picture; 120 px). All but `mobile` and `vit_b16` take pictures of other sizes, too.
     """
     name = NAMES.get(name, name)
-    constructors = {"mobile": MobileEncoder, "mobile_global": GlobalMobileEncoder}
+    constructors: dict = {"mobile": MobileEncoder, "mobile_global": GlobalMobileEncoder}
     if name not in constructors:
         constructors |= _other_encoders()
     if name not in constructors:

@@ -107,8 +107,9 @@ class GlobalMobileEncoder(nn.Module):
         self.grid_encoder = MobileEncoder()
         self.expand = _conv(self.grid_encoder.width, width, 1)
         side = self.grid_encoder.grid
-        self.gather = nn.Sequential(nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width))
-        nn.init.constant_(self.gather[0].weight, 1 / side**2)
+        weights = nn.Conv2d(width, width, side, groups=width, bias=False)
+        nn.init.constant_(weights.weight, 1 / side**2)
+        self.gather = nn.Sequential(weights, nn.BatchNorm2d(width))
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 1 w"]:
         side = self.grid_encoder.image_size

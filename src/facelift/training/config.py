@@ -238,22 +238,25 @@ class M3LRNWeights:
 
 @dataclass(frozen=True)
 class M3LRNTrainConfig:
-    """Train M3-LRN: renders with exact 3DMM parameters, and real photos with human 2D labels."""
+    """Train M3-LRN: renders with exact 3DMM parameters or 300W-LP, and real photos with human 2D labels."""
 
     loop: LoopConfig
-    views: Path
-    """Folder of cached renders with exact landmarks, by `facelift views`."""
     model: Path
-    """Linear model of the rendered heads, by `facelift morphable`."""
+    """Linear model of the rendered heads, or of 300W-LP (tddfa, bfm09), by `facelift morphable`."""
+    views: Path | None = None
+    """Folder of cached renders with exact landmarks, by `facelift views`."""
+    w300lp: Path | None = None
+    """Folder of 300W-LP as released, instead of renders."""
     network: M3LRNConfig = field(default_factory=M3LRNConfig)
     dev_heads: int = 0
-    """Heads at the cache's end that are held out and measured; at least one where no photo is."""
+    """Heads at the cache's end, or photos of 300W-LP, that are held out and measured; at least one where no other photo
+    is."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
     """Folder of the packed sets; FACELIFT_DATA if not given."""
     sets: tuple[str, ...] = ("merl_train", "w300_train")
-    """Packed sets of real photos; none: `--sets` with nothing behind it, all of a batch is rendered then."""
+    """Packed sets of real photos; none: `--sets` with nothing behind it, all of a batch has known parameters then."""
     dev_set: str | None = None
     """Packed set whose last `dev` faces are measured, the first of --sets if not given. One that is not in --sets
     teaches nothing."""
@@ -274,6 +277,8 @@ class M3LRNTrainConfig:
         for name in ("real_share", "face_swap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {getattr(self, name)}")
+        if bool(self.views) == bool(self.w300lp):
+            raise ValueError(f"expected one of --views and --w300lp, found {'both' if self.views else 'neither'}")
         if self.encoder_start and self.network.encoder != "mobile_global":
             raise ValueError(f"--encoder-start: expected --network.encoder mobile_global, found {self.network.encoder}")
 

@@ -2,11 +2,13 @@
 
 from facelift.datasets.views import views_settings
 from facelift.morphable.linear import load_linear_model
+from facelift.onnx_lifter import weights_path
 from facelift.sources import (
     FARL,
     LAPA,
     MEDIAPIPE,
     TORCHVISION,
+    W300LP,
     WFLW,
     Source,
     exported_sources,
@@ -21,13 +23,14 @@ KNOWN = {
     "mesh": MEDIAPIPE,
     "wflw": WFLW,
     "lapa": LAPA,
+    "w300lp": W300LP,
     "farl": FARL,
     "resnet": TORCHVISION,
 }
 """What stands behind an option, whatever the file."""
 NOTES = {"views": "views.json", "frames": "frames.json"}
 """Options that name a folder or several, and the file there in which the stage that wrote it lists its sources."""
-CHECKPOINTS = ("detector", "start", "teacher")
+CHECKPOINTS = ("detector", "start", "encoder_start", "teacher")
 """Options that name an exported file, which carries them, or a checkpoint or its run folder, where config.json does."""
 
 
@@ -49,8 +52,8 @@ def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig) -
         found += scene_sources(views_settings(config.views)["generator"], config.data)
     for name in CHECKPOINTS:
         if name in given:
-            path = given[name]
-            exported = path.suffix == ".onnx"
-            note = (path if path.is_dir() else path.parent) / "config.json"
-            found += exported_sources(str(path)) if exported else noted_sources(note)
+            file = weights_path(given[name])
+            exported = file.suffix == ".onnx"
+            note = (file if file.is_dir() else file.parent) / "config.json"
+            found += exported_sources(str(file)) if exported else noted_sources(note)
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""Training of M3-LRN: rendered views with exact parameters, and real photos with human 2D labels."""
+"""Training of M3-LRN: faces with known parameters, and real photos with human 2D labels."""
 
 import logging
 from dataclasses import asdict, replace
@@ -14,9 +14,11 @@ from facelift.checkpoints.onnx_weights import YOUNG, start_from_exported
 from facelift.checkpoints.safe_load import fill, read_state
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.face_swap import draw_partners, swap_textures
-from facelift.datasets.morphable_views import MorphableSample, MorphableViews, head_coefficients
+from facelift.datasets.morphable_faces import MorphableFaces, MorphableSample, MorphableSource
+from facelift.datasets.morphable_views import MorphableViews, head_coefficients
 from facelift.datasets.real_faces import CropSample
 from facelift.datasets.views import ViewCache, generator_of
+from facelift.datasets.w300lp_faces import W300LPFaces
 from facelift.geometry import geodesic_distance
 from facelift.geometry.weak_perspective import scale_and_rotation
 from facelift.landmarks import normals, wflw98_of_ibug68
@@ -25,7 +27,7 @@ from facelift.losses.m3lrn_loss import M3LRNTarget, m3lrn_terms
 from facelift.models.lifter import Lifter
 from facelift.models.m3lrn import M3LRN, ROWS, M3LRNOutput, require_rows
 from facelift.models.mobile import GlobalMobileEncoder
-from facelift.morphable.linear import POSE, Whitening, load_linear_model, split_parameters
+from facelift.morphable.linear import POSE, LinearModel, Whitening, load_linear_model, split_parameters
 from facelift.onnx_lifter import weights_path
 from facelift.rendering.uv_textures import UvLayout
 from facelift.sources import listed
@@ -45,7 +47,7 @@ CROP = 120
 
 
 class M3LRNTask:
-    """Parameters and landmarks of renders, landmarks of photos where people marked them."""
+    """Parameters and landmarks of renders (or of 300W-LP), landmarks of photos where people marked them."""
 
     def __init__(self, config: M3LRNTrainConfig, data: Path | None):
         torch.manual_seed(config.loop.seed)
@@ -53,18 +55,15 @@ class M3LRNTask:
         network = replace(config.network, shape_size=len(linear.shape), expression_size=len(linear.expression))
         self.config = config = replace(config, network=network)
         self.faces, self.measured = training_photos(config, data)
-        views = ViewCache(config.views, labels="exact")
-        coefficients = head_coefficients(
-            views, generator_of(config.views, config.assets, config.data), linear, config.loop.run / "heads.npz"
-        )
-        _check_heads(config, len(views.seeds))
-        held_out = views.face >= len(views.seeds) - config.dev_heads
-        self.views = MorphableViews(views, linear, coefficients, size=CROP)
+        source = _source(config, linear)
+        _check_heads(config, int(source.identity.max()) + 1)
+        held_out = source.identity > source.identity.max() - config.dev_heads
+        self.known = MorphableFaces(source, linear, size=CROP)
         limit = config.loop.overfit
-        self.rendered = np.flatnonzero(~held_out)[:limit]
+        self.taught = np.flatnonzero(~held_out)[:limit]
         self.held_out = np.flatnonzero(held_out)
         self.real = self.faces.train[:limit] if self.faces and config.real_share else []
-        taught = self.views.parameters[~held_out]
+        taught = source.parameters[~held_out]
         mirrored = linear.mirror_parameters(taught, CROP)
         self.linear = replace(linear, whitening=Whitening.of(np.concatenate([taught, mirrored])))
         self.model = M3LRN(config.network, self.linear)
@@ -92,12 +91,12 @@ class M3LRNTask:
         real = round(loop.batch * self.config.real_share) if self.real else 0
         place = {"seed": loop.seed, "rank": rank, "world": world}
         photos = indices(step, batch=real, count=max(1, len(self.real)), **place)
-        views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
+        views = indices(step, batch=loop.batch - real, count=len(self.taught), **place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         frames = [self._photo(self.real[key], rng) for key, rng in zip(photos, rngs, strict=False)]
-        drawn = [self._view(int(self.rendered[row]), rng) for row, rng in zip(views, rngs[real:], strict=True)]
+        drawn = [self._known(int(self.taught[row]), rng) for row, rng in zip(views, rngs[real:], strict=True)]
         drawn = self._swapped(drawn, rngs[real:])
-        unknown = np.full((real, self.views.parameters.shape[1]), np.nan)
+        unknown = np.full((real, self.known.source.parameters.shape[1]), np.nan)
         parameters = np.concatenate([unknown, *(sample.parameters[None] for sample in drawn)])
         images = [frame.image for frame in frames] + [sample.image for sample in drawn]
         return {
@@ -114,10 +113,10 @@ class M3LRNTask:
             return self.faces.crop(key, CROP)
         return self.faces.augmented(key, CROP, rng, self.config.augmentation)
 
-    def _view(self, index: int, rng: np.random.Generator) -> MorphableSample:
+    def _known(self, index: int, rng: np.random.Generator) -> MorphableSample:
         if self.config.loop.overfit:
-            return self.views.plain(index)
-        return self.views.augmented(index, rng, self.config.augmentation)
+            return self.known.source[index]
+        return self.known.augmented(index, rng, self.config.augmentation)
 
     def _swapped(self, samples: list[MorphableSample], rngs: list[np.random.Generator]) -> list[MorphableSample]:
         """The samples, some with the texture of another one: pictures change, landmarks and parameters stay."""
@@ -126,7 +125,7 @@ class M3LRNTask:
         partners = draw_partners(rngs[0], len(samples), self.config.face_swap)
         if (partners == np.arange(len(samples))).all():
             return samples
-        meshes = [self.views.mesh(sample) for sample in samples]
+        meshes = [self.known.mesh(sample) for sample in samples]
         images = swap_textures([sample.image for sample in samples], meshes, partners, self.layout)
         return [replace(sample, image=image) for sample, image in zip(samples, images, strict=True)]
 
@@ -161,7 +160,7 @@ class M3LRNTask:
         return metrics
 
     def _head_errors(self, model: nn.Module) -> dict[str, float]:
-        samples = [self.views.plain(int(row)) for row in self.held_out]
+        samples = [self.known.source[int(row)] for row in self.held_out]
         found = predict(model, [sample.image for sample in samples])
         truth = np.stack([sample.landmarks for sample in samples])
         seen, nowhere = np.ones(truth.shape[:2], bool), np.full(len(truth), np.nan)
@@ -172,7 +171,7 @@ class M3LRNTask:
         depth = found.landmarks[..., 2].numpy() - truth[..., 2]
         own, wanted = (
             scale_and_rotation(split_parameters(parameters, *self._counts())[0])[1]
-            for parameters in (found.parameters.numpy().astype(float), self.views.parameters[self.held_out])
+            for parameters in (found.parameters.numpy().astype(float), self.known.source.parameters[self.held_out])
         )
         return errors | {
             "heads_depth_px": float(np.abs(depth - depth.mean(1, keepdims=True)).mean()),
@@ -185,18 +184,30 @@ class M3LRNTask:
     def picture(self, model: nn.Module) -> np.ndarray:
         keys = self.measured.dev[:: max(1, len(self.measured.dev) // 12)][:12] if self.measured else []
         images = [self.measured.crop(key, CROP).image for key in keys] if self.measured else []
-        rows = np.linspace(0, len(self.views) - 1, 24 - len(images)).astype(int)
-        images += [self.views.plain(int(row)).image for row in rows]
+        rows = np.linspace(0, len(self.known.source) - 1, 24 - len(images)).astype(int)
+        images += [self.known.source[int(row)].image for row in rows]
         found = predict(model, images).landmarks[..., :2].numpy() / CROP
         return sheet([draw_points(i, p, (0, 255, 80)) for i, p in zip(images, found, strict=True)], 6)
+
+
+def _source(config: M3LRNTrainConfig, linear: LinearModel) -> MorphableSource:
+    """The faces whose parameters are known."""
+    if config.w300lp:
+        return W300LPFaces(config.w300lp, linear, size=CROP, cache=config.loop.run / "w300lp.npz")
+    assert config.views is not None  # the configuration says so
+    views = ViewCache(config.views, labels="exact")
+    generator = generator_of(config.views, config.assets, config.data)
+    coefficients = head_coefficients(views, generator, linear, config.loop.run / "heads.npz")
+    return MorphableViews(views, linear, coefficients, size=CROP)
 
 
 def _check_heads(config: M3LRNTrainConfig, count: int) -> None:
     """Raises ValueError unless some heads teach, and some are measured where no photo is."""
     least = 0 if config.sets or config.dev_set else 1
     if not least <= config.dev_heads < count:
+        source = config.views or config.w300lp
         raise ValueError(
-            f"--dev-heads: expected {least} or more, and fewer than the {count} heads of {config.views}, "
+            f"--dev-heads: expected {least} or more, and fewer than the {count} heads of {source}, "
             f"found {config.dev_heads}"
         )
 

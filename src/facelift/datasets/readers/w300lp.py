@@ -56,6 +56,11 @@ class W300LP:
     def __len__(self) -> int:
         return len(self._pictures)
 
+    @property
+    def names(self) -> list[str]:
+        """FOLDER/NAME_K of each picture."""
+        return [f"{picture.parent.name}/{picture.stem}" for picture in self._pictures]
+
     def __getitem__(self, index: int) -> FaceSample:
         picture = self._pictures[index]
         held = read_mat(picture.with_suffix(".mat"), {"pt2d": (2, 68), "Pose_Para": (1, 7)})
@@ -81,6 +86,19 @@ class W300LP:
                 "flipped": "yes" if picture.parent.name.endswith("_Flip") else "no",
             },
         )
+
+    def parameters(self, index: int, *, shape: int, expression: int) -> tuple[np.ndarray, np.ndarray]:
+        """[sR | t] (3, 4) from the Basel model to px of the picture, y down, z away from the camera, t_z = 0; and the
+        first coefficients of shape and expression, one array.
+
+        Released: (x, y) from 1, y from the bottom, of s Rx Ry Rz v + t. Raises ValueError for a file without them.
+        """
+        names = {"Pose_Para": (1, 7), "Shape_Para": (199, 1), "Exp_Para": (29, 1)}
+        held = read_mat(self._pictures[index].with_suffix(".mat"), names)
+        pitch_yaw_roll, (x, y), scale = held["Pose_Para"][0, :3], held["Pose_Para"][0, 3:5], held["Pose_Para"][0, 6]
+        turned = scale * rotation_from_euler(np.degrees(pitch_yaw_roll), AFLW2000)
+        pose = np.column_stack([turned, [x - 0.5, SIZE_PX + 0.5 - y, 0]])
+        return pose, np.concatenate([held["Shape_Para"][:shape, 0], held["Exp_Para"][:expression, 0]])
 
 
 def in_order(points: Float[np.ndarray, "68 2"], rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "68 2"]:

@@ -52,8 +52,8 @@ def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig) -
         found += scene_sources(views_settings(config.views)["generator"], config.data)
     for name in CHECKPOINTS:
         if name in given:
-            file = weights_path(given[name])
-            exported = file.suffix == ".onnx"
-            note = (file if file.is_dir() else file.parent) / "config.json"
-            found += exported_sources(str(file)) if exported else noted_sources(note)
+            path = weights_path(given[name])
+            run = path if path.is_dir() else path.parent
+            exported = path.suffix == ".onnx"
+            found += exported_sources(str(path)) if exported else noted_sources(run / "config.json")
     return list(dict.fromkeys(found))

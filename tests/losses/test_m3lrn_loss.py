@@ -94,21 +94,26 @@ def test_equal_estimates_have_finite_gradients():
 
 
 def output(support: bool = True) -> M3LRNOutput:
-    """Whitened parameters 1, landmarks 2 px, those from landmarks 4; all without truth 0."""
+    """Whitened parameters 1, landmarks 2 px, 4 px before refinement, parameters from landmarks 4; all truth is 0."""
     whitened = torch.ones(2, 62, requires_grad=True)
     landmarks = torch.full((2, 68, 3), 2.0, requires_grad=True)
     regressed = torch.full((2, 62), 4.0, requires_grad=True) if support else None
-    return M3LRNOutput(torch.zeros(2, 62), whitened, landmarks, torch.zeros(2, 68, 3), regressed)
+    coarse = torch.full((2, 68, 3), 4.0, requires_grad=True)
+    return M3LRNOutput(torch.zeros(2, 62), whitened, landmarks, coarse, regressed)
 
 
 def test_terms_and_their_sum_by_hand():
     target = M3LRNTarget(torch.zeros(2, 62), torch.zeros(2, 68, 3), torch.ones(2, 68))
     terms = m3lrn_terms(output(), target)
     found = {name: value.item() for name, value in terms.items()}
-    assert found == pytest.approx({"parameters": 3, "landmarks": 1.5, "from_landmarks": 48, "consistency": 27})
+    expected = {"parameters": 3, "landmarks": 1.5, "coarse": 3.5, "from_landmarks": 48, "consistency": 27}
+    assert found == pytest.approx(expected)
     total = weighted_sum(terms, vars(M3LRNWeights()))
-    assert total.item() == pytest.approx(0.02 * 3 + 0.03 * 1.5 + 0.02 * 48 + 0.001 * 27)
-    assert list(m3lrn_terms(output(support=False), target)) == ["parameters", "landmarks"]
+    assert total.item() == pytest.approx(0.02 * 3 + 0.03 * (1.5 + 3.5) + 0.02 * 48 + 0.001 * 27)
+    assert list(m3lrn_terms(output(support=False), target)) == ["parameters", "landmarks", "coarse"]
+    unrefined = output(support=False)
+    unrefined = unrefined._replace(coarse=unrefined.landmarks)
+    assert list(m3lrn_terms(unrefined, target)) == ["parameters", "landmarks"]
 
 
 def test_a_photo_teaches_its_landmarks_and_consistency_alone():
@@ -116,7 +121,7 @@ def test_a_photo_teaches_its_landmarks_and_consistency_alone():
     points = torch.zeros(2, 68, 3)
     points[..., 2] = torch.nan
     terms = m3lrn_terms(found, M3LRNTarget(torch.full((2, 62), torch.nan), points))
-    assert {name for name, value in terms.items() if value > 0} == {"landmarks", "consistency"}
+    assert {name for name, value in terms.items() if value > 0} == {"landmarks", "coarse", "consistency"}
     weighted_sum(terms, vars(M3LRNWeights())).backward()
     assert not found.landmarks.grad[..., 2].any() and found.landmarks.grad[..., :2].all()
     torch.testing.assert_close(found.whitened.grad, -found.from_landmarks.grad)  # both move towards each other

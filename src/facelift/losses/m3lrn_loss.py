@@ -25,17 +25,20 @@ class M3LRNTarget:
 def m3lrn_terms(
     found: M3LRNOutput, target: M3LRNTarget, *, groups: tuple[int, ...] = GROUPS, kind: ParametersLoss = "squared"
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms by name, unweighted; `training.config.M3LRNWeights` has their factors. The last two are there only with
-    a landmark-to-3DMM support.
+    """The terms by name, unweighted; `training.config.M3LRNWeights` has their factors. coarse is there only with a
+    refinement, the last two only with a landmark-to-3DMM support.
 
-    parameters, from_landmarks: `parameters_loss` of either estimate, over faces with a 3DMM. landmarks:
-    `landmarks_loss` of the refined ones. consistency: `parameters_loss` between both estimates, over all faces, with
-    gradient to both.
+    parameters, from_landmarks: `parameters_loss` of either estimate, over faces with a 3DMM. landmarks, coarse:
+    `landmarks_loss` of those refined and of the 3DMM's own. consistency: `parameters_loss` between both estimates, over
+    all faces, with gradient to both. Paper: without coarse, as every face has a 3DMM; here (as in the released code):
+    with it, because a photo's 3DMM learns from nothing else.
     """
     terms = {
         "parameters": parameters_loss(found.whitened, target.parameters, groups=groups, kind=kind),
         "landmarks": landmarks_loss(found.landmarks, target.landmarks, weight=target.weight),
     }
+    if found.landmarks is not found.coarse:
+        terms["coarse"] = landmarks_loss(found.coarse, target.landmarks, weight=target.weight)
     if found.from_landmarks is not None:
         regressed = found.from_landmarks
         terms["from_landmarks"] = parameters_loss(regressed, target.parameters, groups=groups, kind=kind)

@@ -98,7 +98,8 @@ class GlobalMobileEncoder(nn.Module):
     """The small encoder with one token for the whole picture: 1x1 convolution, then a weight for each cell and channel.
 
     That global depthwise convolution (Chen et al. 2018, MobileFaceNets, Section 3.2) tells where in the picture
-    something is, which a plain mean forgets; it starts as the mean. Pictures of any size are scaled to the encoder's.
+    something is, which a plain mean forgets; it starts as the sum, which the norm behind it scales. Pictures of any
+    size are scaled to the encoder's.
     """
 
     def __init__(self, *, image_size: int = 120, width: int = 1280):
@@ -108,7 +109,7 @@ class GlobalMobileEncoder(nn.Module):
         self.expand = _conv(self.grid_encoder.width, width, 1)
         side = self.grid_encoder.grid
         weights = nn.Conv2d(width, width, side, groups=width, bias=False)
-        nn.init.constant_(weights.weight, 1 / side**2)
+        nn.init.ones_(weights.weight)
         self.gather = nn.Sequential(weights, nn.BatchNorm2d(width))
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 1 w"]:

@@ -224,12 +224,15 @@ class LifterConfig:
 
 @dataclass(frozen=True)
 class M3LRNWeights:
-    """Factors of M3-LRN's loss, the paper's: of whitened parameters, and of landmarks in px of a crop of 120 px."""
+    """Factors of M3-LRN's loss: of whitened parameters, and of landmarks in px of 120 px crops. The paper's, but for
+    `coarse`."""
 
     parameters: float = 0.02
     """3DMM parameters against exact ones (renders)."""
     landmarks: float = 0.03
     """Refined landmarks (renders in 3D, photos where people marked them)."""
+    coarse: float = 0.03
+    """Those of the 3DMM before refinement, likewise."""
     from_landmarks: float = 0.02
     """3DMM parameters regressed from the refined landmarks (renders)."""
     consistency: float = 0.001

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from facelift.crops import crop_transform, cut
 from facelift.generators.stage import build_generator
 from facelift.landmarks import EYE_OUTLINES, eye_opening
+from facelift.onnx_lifter import DEFAULT
 from facelift.predictor import Predictor
 from facelift.video import VideoReader, follow_faces
 from rendered import UNSEEN, around, rendered
@@ -221,7 +222,7 @@ def _figure(count: int, size: tuple[float, float], *, rows: bool = False):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="an .onnx file; without it, the weights of the package")
+    parser.add_argument("--model", default=DEFAULT, help="a shipped model's name, or an .onnx file")
     parser.add_argument("--generator", default="morphable", choices=("morphable", "procedural"))
     parser.add_argument("--assets", type=Path)
     parser.add_argument("--heads", type=int, default=20)

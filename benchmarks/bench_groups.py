@@ -28,6 +28,7 @@ from facelift.finders import find_finder, overlaps
 from facelift.generators.appearance import GAMMA
 from facelift.generators.stage import build_generator
 from facelift.landmarks import WFLW98
+from facelift.onnx_lifter import DEFAULT
 from facelift.predictor import Predictor
 from facelift.rendering import materials
 from rendered import UNSEEN, around, rendered
@@ -121,7 +122,7 @@ def flip_distance(predictor: Predictor, image: np.ndarray, box: np.ndarray) -> t
     return float(distance / scale), float(face.sigmas.mean() / scale)
 
 
-def by_age(model: Path | None, data: Path, photos: int, found: Callable[[np.ndarray, np.ndarray], bool]) -> str:
+def by_age(model: str, data: Path, photos: int, found: Callable[[np.ndarray, np.ndarray], bool]) -> str:
     """Markdown table of what can be said without landmarks; `photos`: at most so many a band and source."""
     predictor = Predictor(model, threads=1, mirror=False)
     labels, files = read_packed(data, "unlabelled", {"box": (4,), "source": ()})
@@ -159,7 +160,7 @@ def finder_test(name: str) -> Callable[[np.ndarray, np.ndarray], bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="an .onnx file; without it, the weights of the package")
+    parser.add_argument("--model", default=DEFAULT, help="a shipped model's name, or an .onnx file")
     parser.add_argument("--generator", default="morphable", choices=("morphable", "procedural"))
     parser.add_argument("--assets", type=Path)
     parser.add_argument("--data", type=Path, help="folder of the unlabelled set; FACELIFT_DATA if not given")

@@ -28,7 +28,7 @@ import numpy as np
 from facelift.atomic import written_whole
 from facelift.finders import find_finder
 from facelift.images import load_photo
-from facelift.onnx_lifter import OnnxLifter
+from facelift.onnx_lifter import DEFAULT, OnnxLifter
 from facelift.predictor import Predictor
 from facelift.tracking import Follow, Tracker
 from facelift.video import VideoReader
@@ -47,7 +47,7 @@ Work = Callable[[np.ndarray], int]
 """Takes a picture, returns the number of faces."""
 
 
-def photo_rows(model: Path | None, finders: list[str]) -> dict[str, Work]:
+def photo_rows(model: str, finders: list[str]) -> dict[str, Work]:
     """Everything that starts anew with each photo."""
     table: dict[str, Work] = {}
     for name in finders:
@@ -61,7 +61,7 @@ def photo_rows(model: Path | None, finders: list[str]) -> dict[str, Work]:
     return table | _face_mesh(tracked=False)
 
 
-def frame_rows(model: Path | None, finder: str) -> dict[str, Work]:
+def frame_rows(model: str, finder: str) -> dict[str, Work]:
     """Everything that follows faces from frame to frame."""
     table: dict[str, Work] = {}
     for threads in (1, 2):
@@ -72,7 +72,7 @@ def frame_rows(model: Path | None, finder: str) -> dict[str, Work]:
     return table | _face_mesh(tracked=True)
 
 
-def network_rows(model: Path | None) -> dict[str, Work]:
+def network_rows(model: str) -> dict[str, Work]:
     """The network on one crop that is cut already."""
     table: dict[str, Work] = {}
     for threads in (1, 2):
@@ -93,7 +93,7 @@ def in_turns(table: dict[str, Work], images: list[np.ndarray], *, warm_up: int) 
     return {name: _summary(np.array(values)) for name, values in samples.items()}
 
 
-def per_face(model: Path | None, image: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
+def per_face(model: str, image: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
     """ms for one given box, and for each of 16 in one call: the network and its crops without a finder."""
     height, width = image.shape[:2]
     box = [0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height]
@@ -174,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=EXAMPLES, help="folder of .jpg photos")
     parser.add_argument("--video", type=Path, help="a video of one face")
-    parser.add_argument("--model", type=Path, help="an .onnx file; without it, the weights of the package")
+    parser.add_argument("--model", default=DEFAULT, help="a shipped model's name, or an .onnx file")
     parser.add_argument("--finders", nargs="+", default=["auto"], help="names; the first one serves the video")
     parser.add_argument("--repeats", type=int, default=15, help="turns over the photos")
     parser.add_argument("--frames", type=int, default=150, help="frames of the video")

@@ -14,6 +14,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from facelift.onnx_lifter import DEFAULT
+
 _PEAK = """
 import resource, sys
 def peak():
@@ -33,7 +35,7 @@ _COMMAND = """
 import contextlib, io
 from facelift.cli import main
 with contextlib.redirect_stdout(io.StringIO()) as said:
-    assert main(["predict", {photo!r}, "--out", {out!r}, "--finder", {finder!r}, "--draw"] + {options!r}) == 0
+    assert main(["predict", {photo!r}, "--out", {out!r}, "--finder", {finder!r}, "--draw", "--model", {model!r}]) == 0
 print("nan", "nan", peak(), said.getvalue().count(": face "))
 """
 
@@ -49,21 +51,20 @@ def measure(program: str) -> tuple[float, float, float, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="an .onnx file; without it, the weights of the package")
+    parser.add_argument("--model", default=DEFAULT, help="a shipped model's name, or an .onnx file")
     parser.add_argument("--photo", type=Path, default=Path(__file__).parents[1] / "examples" / "astronaut.jpg")
     parser.add_argument("--finders", nargs="+", help="names; without it, those that are installed")
     parser.add_argument("--limit-mb", type=float, default=300)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     finders = arguments.finders or ["auto", *["mediapipe"] * bool(find_spec("mediapipe"))]
-    options = ["--weights", arguments.model] if arguments.model else []
     print("| process | imported, MB | loaded | after predicting | faces |\n|---|---|---|---|---|")
     worst = 0.0
     with tempfile.TemporaryDirectory() as out:
         for finder in finders:
             values = {"model": arguments.model, "finder": finder, "photo": str(arguments.photo), "out": out}
             for name, program in (("Predictor", _LIBRARY), ("facelift predict --draw", _COMMAND)):
-                imported, loaded, peak, faces = measure(program.format(**values, options=options))
+                imported, loaded, peak, faces = measure(program.format(**values))
                 worst = max(worst, peak)
                 print(f"| {name}, finder {finder} | {imported:.0f} | {loaded:.0f} | {peak:.0f} | {faces} |")
     print(f"\nlargest: {worst:.0f} MB, {'under' if worst < arguments.limit_mb else 'over'} {arguments.limit_mb:.0f} MB")

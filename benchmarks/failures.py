@@ -28,6 +28,7 @@ from facelift.drawing import GREEN, RED
 from facelift.generators.backgrounds import Backgrounds
 from facelift.generators.stage import build_generator
 from facelift.geometry import CameraSpace, euler_deg
+from facelift.onnx_lifter import DEFAULT
 from facelift.predictor import Predictor
 from rendered import UNSEEN, rendered
 
@@ -92,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a .jpg file")
     parser.add_argument("--faces", default="rendered", choices=("rendered", "dev"))
-    parser.add_argument("--model", type=Path, help="an .onnx file; without it, the weights of the package")
+    parser.add_argument("--model", default=DEFAULT, help="a shipped model's name, or an .onnx file")
     parser.add_argument("--generator", default="morphable", choices=("morphable", "procedural"))
     parser.add_argument("--assets", type=Path)
     parser.add_argument("--data", type=Path)

@@ -173,3 +173,11 @@ def test_smaller_networks_answer_alike_and_keep_their_metadata(script, tmp_path)
     assert small.metadata == whole.metadata and list(tmp_path.glob("*.prepared*")) == []
     difference = np.abs(small.run(crops).landmarks - whole.run(crops).landmarks)
     assert 1e-6 < difference.max() < 0.3
+
+
+def test_memory_of_the_shipped_model_is_measured_by_default(script, monkeypatch, capsys):
+    memory = script("bench_memory")
+    monkeypatch.setattr("sys.argv", ["bench_memory", "--finders", "auto"])
+    assert memory.main() == 0
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "finder auto" in line]
+    assert len(rows) == 2 and all(80 < float(row[4]) < 300 and int(row[5]) == 1 for row in rows)

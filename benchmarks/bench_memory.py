@@ -16,11 +16,13 @@ from pathlib import Path
 
 from facelift.onnx_lifter import DEFAULT
 
+# On Linux ru_maxrss of a new process starts at what the process that started it had.
 _PEAK = """
-import resource, sys
+import re, resource, sys
 def peak():
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024 / 1e6
 """
 _LIBRARY = """
 from facelift import Predictor

@@ -53,6 +53,9 @@ def test_channels_are_the_papers():
 def test_fresh_refinement_changes_nothing_and_the_released_one_never_lowers():
     points, context = torch.randn(2, 68, 3), torch.randn(2, 7)
     assert (Refinement(context=7)(points, context) == 0).all()
+    narrow = Refinement(context=7, width=0.5)
+    assert (narrow(points, context) == 0).all() and narrow.out.in_channels == 64
+    assert [layer[0].out_channels for layer in narrow.points.layers] == [32, 32, 32, 64, 512]
     residual = Refinement(context=7, released=True)(points, context)
     assert (residual >= 0).all() and residual.max() > 0
 

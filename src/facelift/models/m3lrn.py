@@ -73,7 +73,12 @@ class M3LRN(nn.Module):
         self.refinement = self.support = None
         if config.refine:
             beside = sum(size for name, size in context.items() if name in config.inputs)
-            self.refinement = Refinement(context=beside, point="point" in config.inputs, released=config.released)
+            self.refinement = Refinement(
+                context=beside,
+                point="point" in config.inputs,
+                width=config.refinement_width,
+                released=config.released,
+            )
         if config.support != "none":
             self.support = LandmarkRegressor(
                 sizes=config.regressed, image=width, support=config.support, released=config.released

@@ -14,6 +14,8 @@ from facelift.models.m3lrn_config import Support
 
 CHANNELS = (64, 64, 64, 128, 1024)
 """Of the layers that see each landmark alone; the last is holistic: its maximum over all landmarks is used."""
+HIDDEN = (512, 256, 128)
+"""Of the refinement's layers behind them."""
 LOCAL = 1
 """Index of the layer whose output is a landmark's own feature in the refinement."""
 
@@ -24,15 +26,14 @@ def _layer(inputs: int, outputs: int, *, bias: bool) -> nn.Sequential:
 
 
 class PointFeatures(nn.Module):
-    """(b, n, 3) points -> the outputs (b, c, n) of all five layers, c of `CHANNELS`.
+    """(b, n, 3) points -> the outputs (b, c, n) of all five layers, c of `channels`.
 
     `released`: with the biases of the released code, which the batch norm behind them takes out again.
     """
 
-    def __init__(self, *, released: bool = False):
+    def __init__(self, *, channels: tuple[int, ...] = CHANNELS, released: bool = False):
         super().__init__()
-        inputs = (3, *CHANNELS[:-1])
-        self.layers = nn.ModuleList(_layer(a, b, bias=released) for a, b in zip(inputs, CHANNELS, strict=True))
+        self.layers = nn.ModuleList(_layer(a, b, bias=released) for a, b in pairwise((3, *channels)))
 
     def forward(self, points: Float[Tensor, "b n 3"]) -> list[Tensor]:
         found, x = [], points.transpose(1, 2)
@@ -50,12 +51,13 @@ class Refinement(nn.Module):
     follow the last layer, too, so that no residual is negative.
     """
 
-    def __init__(self, *, context: int, point: bool = True, released: bool = False):
-        """`context`: how many numbers come beside the points."""
+    def __init__(self, *, context: int, point: bool = True, width: float = 1.0, released: bool = False):
+        """`context`: how many numbers come beside the points; `width`: of all layers over the paper's."""
         super().__init__()
-        self.points = PointFeatures(released=released) if point else None
-        width = (CHANNELS[LOCAL] + CHANNELS[-1] if point else 0) + context
-        sizes = (width, 512, 256, 128)
+        channels = tuple(round(width * count) for count in CHANNELS)
+        self.points = PointFeatures(channels=channels, released=released) if point else None
+        seen = (channels[LOCAL] + channels[-1] if point else 0) + context
+        sizes = (seen, *(round(width * count) for count in HIDDEN))
         self.mlp = nn.Sequential(*(_layer(a, b, bias=released) for a, b in pairwise(sizes)))
         self.out: nn.Module = _layer(sizes[-1], 3, bias=True) if released else _linear(sizes[-1], 3, std=0)
 

@@ -66,3 +66,22 @@ def test_of_a_definition_the_landmarks_that_are_wflws_too_have_a_glance():
     assert not torch.isclose(found["wflw98"].glance, found["wflw98"].points).all(-1).any()
     torch.testing.assert_close(found["ibug68"].glance[:, 30], found["wflw98"].glance[:, 54])  # the nose's tip
     assert torch.equal(found["mediapipe478"].glance, found["mediapipe478"].points)
+
+
+@torch.no_grad()
+def test_a_fresh_decoder_gazes_at_where_the_mean_face_has_each_landmark():
+    torch.manual_seed(0)
+    decoder = TokenDecoder(tokens=101, image_width=16, image_tokens=64)
+    weights = []
+    for block in decoder.blocks:
+        cross, context = block.cross, decoder.norm_image(decoder.embed(torch.randn(3, 64, 16)) + decoder.position)
+        query = cross._split(cross.query(block.norm_cross(decoder.tokens)).expand(3, -1, -1))
+        key = cross._split(cross.key_value(context).chunk(2, dim=-1)[0])
+        weights.append((query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)[:, :, :98])
+    cells = (torch.arange(8) + 0.5) / 8
+    cells = torch.stack([cells.repeat(8), cells.repeat_interleave(8)], dim=-1)  # row by row
+    gaze = torch.stack(weights) @ cells
+    assert (gaze - frontal_shape()).norm(dim=-1).mean() < 0.1
+    assert (gaze - frontal_shape().flip(-1)).norm(dim=-1).mean() > 0.2
+    assert torch.stack(weights).amax(-1).mean() > 5 / 64
+    TokenDecoder(tokens=101, image_width=16, image_tokens=50)  # no square: as it may

@@ -39,7 +39,7 @@ def test_global_encoder_weighs_cells_and_starts_at_their_sum():
     torch.manual_seed(0)
     encoder = GlobalMobileEncoder(width=6).eval()
     image = torch.rand(2, 3, 128, 128)
-    cells = encoder.expand(encoder.grid_encoder(image).transpose(1, 2).unflatten(2, (8, 8)))
+    cells = encoder.expand(encoder.norm(encoder.grid_encoder(image)).transpose(1, 2).unflatten(2, (8, 8)))
     torch.testing.assert_close(pooled(encoder, image), cells.sum((2, 3)) / (1 + 1e-5) ** 0.5)
     weights = torch.rand(6, 8, 8)
     encoder.gather[0].weight[:, 0] = weights

@@ -97,6 +97,7 @@ class MobileEncoder(nn.Module):
 class GlobalMobileEncoder(nn.Module):
     """The small encoder with one token for the whole picture: 1x1 convolution, then a weight for each cell and channel.
 
+    Its tokens are normed first, as the lifter's decoder does: their lengths differ twentyfold between faces.
     That global depthwise convolution (Chen et al. 2018, MobileFaceNets, Section 3.2) tells where in the picture
     something is, which a plain mean forgets; it starts as the sum, which the norm behind it scales. Pictures of any
     size are scaled to the encoder's.
@@ -106,6 +107,7 @@ class GlobalMobileEncoder(nn.Module):
         super().__init__()
         self.image_size, self.width = image_size, width
         self.grid_encoder = MobileEncoder()
+        self.norm = nn.LayerNorm(self.grid_encoder.width)
         self.expand = _conv(self.grid_encoder.width, width, 1)
         side = self.grid_encoder.grid
         weights = nn.Conv2d(width, width, side, groups=width, bias=False)
@@ -115,6 +117,6 @@ class GlobalMobileEncoder(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 1 w"]:
         side = self.grid_encoder.image_size
         scaled = nn.functional.interpolate(image, (side, side), mode="bilinear", align_corners=False)
-        tokens = self.grid_encoder(scaled)
+        tokens = self.norm(self.grid_encoder(scaled))
         grid = tokens.transpose(1, 2).unflatten(2, (self.grid_encoder.grid, self.grid_encoder.grid))
         return self.gather(self.expand(grid)).flatten(2).transpose(1, 2)

@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, and folders whose files are of one run."""
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -37,15 +36,9 @@ def _umask() -> int:
     return mask
 
 
-def claim_folder(note: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
-    """Writes the file `note` of a folder with `settings` and `about`, or raises ValueError where it names other
-    settings, whose files must not be mixed with new ones."""
-    settings = json.loads(json.dumps(settings, default=str))
-    if note.exists():
-        found = json.loads(note.read_text()).get("settings", {})
-        different = sorted(key for key in settings | found if settings.get(key) != found.get(key))
-        if different:
-            shown = "; ".join(f"{key}: {found.get(key)!r} there, {settings.get(key)!r} now" for key in different)
-            raise ValueError(f"{note}: expected this run's settings, found others ({shown}); choose another folder")
-    with written_whole(note) as partial:
-        partial.write_text(json.dumps({"settings": settings, **about}, indent=2))
+def require_settings(note: str, found: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raises ValueError where a folder's `note` names other settings, whose files must not be mixed with new ones."""
+    different = sorted(key for key in settings | found if settings.get(key) != found.get(key))
+    if different:
+        shown = "; ".join(f"{key}: {found.get(key)!r} there, {settings.get(key)!r} now" for key in different)
+        raise ValueError(f"{note}: expected this run's settings, found others ({shown}); choose another folder")

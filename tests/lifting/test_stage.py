@@ -16,7 +16,7 @@ from facelift.geometry import intrinsics, project
 from facelift.landmarks import mean_head
 from facelift.lifting.masks import MaskConfig
 from facelift.lifting.rig import rig
-from facelift.lifting.shards import Shard, load_shard, load_shards, shard_path
+from facelift.lifting.shards import Shard, load_shard, load_shards, shard_name
 from facelift.lifting.stage import LiftConfig, lift
 
 pytest.importorskip("numba")
@@ -42,7 +42,7 @@ def test_shards_hold_the_lifted_truth(tmp_path):
     _lift(tmp_path / "out", FakeDetector(VIEWS), first_seed=300)
     shards = load_shards(tmp_path / "out")
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
-        "lift-00000.npz", "lift-00001.npz", "lift-00002.npz", "lift.json",
+        "index.json", "lift-00000.npz", "lift-00001.npz", "lift-00002.npz", "lift.json",
     ]  # fmt: skip
     np.testing.assert_array_equal(shards.seed, np.arange(300, 305))
     truth = np.stack([head_points(seed) for seed in shards.seed])
@@ -135,7 +135,7 @@ def test_a_killed_run_of_two_workers_goes_on(tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, str(script), str(out)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not shard_path(out, 0).exists():
+    while not (out / shard_name(0)).exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     children = _children(process.pid)
@@ -170,9 +170,9 @@ def test_workers_give_what_one_process_gives(tmp_path):
 
 def test_a_longer_run_keeps_the_shards_of_the_shorter_one(tmp_path):
     _lift(tmp_path / "out", faces=3)
-    first = shard_path(tmp_path / "out", 0).stat().st_mtime_ns
+    first = (tmp_path / "out" / shard_name(0)).stat().st_mtime_ns
     _lift(tmp_path / "out", faces=6)
-    assert shard_path(tmp_path / "out", 0).stat().st_mtime_ns == first
+    assert (tmp_path / "out" / shard_name(0)).stat().st_mtime_ns == first
     np.testing.assert_array_equal(load_shards(tmp_path / "out").seed, np.arange(6))
 
 
@@ -186,12 +186,12 @@ def test_files_that_are_no_shards(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected shards"):
         load_shards(tmp_path)
     _lift(tmp_path / "out")
-    shard_path(tmp_path / "out", 1).write_bytes(b"")
+    (tmp_path / "out" / shard_name(1)).write_bytes(b"")
     with pytest.raises(ValueError, match=r"lift-00001\.npz: expected a shard"):
         load_shards(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["faces", "size", "shard_faces", "workers"])
+@pytest.mark.parametrize("name", ["faces", "size", "shard_faces"])
 def test_numbers_below_one(tmp_path, name):
     with pytest.raises(ValueError, match=f"{name}: expected at least 1, found 0"):
         _config(tmp_path, **{name: 0})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from facelift.atomic import written_whole
 from facelift.detectors2d.protocol import Detector2D
@@ -56,8 +56,9 @@ class Observations:
 
 
 def stack(faces: Sequence[Observations]) -> Observations:
-    """One batch of several."""
-    covariances = [face.covariances for face in faces if face.covariances is not None]
+    """One batch of several. Where some have covariances, those of the others are NaN."""
+    known = any(face.covariances is not None for face in faces)
+    covariances = [_covariances(face) for face in faces] if known else []
     return Observations(
         np.concatenate([face.points for face in faces]),
         np.concatenate([face.confidence for face in faces]),
@@ -65,6 +66,10 @@ def stack(faces: Sequence[Observations]) -> Observations:
         np.concatenate(covariances) if covariances else None,
         np.concatenate([face.truth for face in faces]),
     )
+
+
+def _covariances(face: Observations) -> np.ndarray:
+    return np.full((*face.points.shape, 2), np.nan) if face.covariances is None else face.covariances
 
 
 def save_observations(observed: Observations, path: Path, made_by: dict[str, Any]) -> None:
@@ -85,29 +90,45 @@ def load_observations(path: Path, made_by: dict[str, Any]) -> Observations | Non
         return Observations(**{name: file.get(name) for name in names})
 
 
-def observe(
-    source: ViewSource, detector: Detector2D, seed: int, rig: Rig, *, size: int = SIZE, second_look: bool = True
-) -> Observations:
-    """Renders the rig's views of one face and detects its landmarks; a batch of one.
+@dataclass(frozen=True)
+class RigViews:
+    """One face seen from all cameras of the rig."""
+
+    images: Sequence[UInt8[np.ndarray, "s s 3"]]
+    truth: Float[np.ndarray, "98 3"]
+    """Exact landmarks; NaN where the generator does not know them."""
+
+
+def render_rig(source: ViewSource, seed: int, rig: Rig, *, size: int = SIZE) -> RigViews:
+    """The rig's views of one face."""
+    truth = source.landmarks(seed)
+    images = [view.image for view in source.render(seed, rig.rotations, rig.translations, size)]
+    return RigViews(images, np.full((98, 3), np.nan) if truth is None else np.asarray(truth, float))
+
+
+def observe(detector: Detector2D, seen: RigViews, rig: Rig, *, second_look: bool = True) -> Observations:
+    """Detects a face's landmarks in the rig's views; a batch of one.
 
     The first look is at the mean head's box. With `second_look`, its landmarks are triangulated and projected into each
     view, and the detector looks again at the tight box that they give, as large in its crop as the faces that it was
     trained on.
     """
-    if detector.scheme.name != WFLW98.name:
-        raise ValueError(f"lifting expects a detector of {WFLW98.name}, found one of {detector.scheme.name}")
-    images = [view.image for view in source.render(seed, rig.rotations, rig.translations, size)]
+    images, size = seen.images, len(seen.images[0])
     boxes = _boxes(mean_head(), rig)
-    truth = source.landmarks(seed)
-    truth = np.full((98, 3), np.nan) if truth is None else np.asarray(truth, float)
-    observed = _detect(detector, images, boxes * size / SIZE, truth, size)
+    observed = _detect(detector, images, boxes * size / SIZE, seen.truth, size)
     if second_look:
         boxes = face_boxes(observed, rig, boxes)
-        observed = _detect(detector, images, boxes * size / SIZE, truth, size)
+        observed = _detect(detector, images, boxes * size / SIZE, seen.truth, size)
     return observed
 
 
-def _detect(detector: Detector2D, images: list, boxes: np.ndarray, truth: np.ndarray, size: int) -> Observations:
+def unobserved(views: int) -> Observations:
+    """Stands for a face that could not be rendered or looked at: found in no view; a batch of one."""
+    nowhere = np.full((1, views, WFLW98.size, 2), np.nan)
+    return Observations(nowhere, np.zeros(nowhere.shape[:3]), np.zeros((1, views), bool), None, np.full((1, 98, 3), np.nan))
+
+
+def _detect(detector: Detector2D, images: Sequence, boxes: np.ndarray, truth: np.ndarray, size: int) -> Observations:
     found = detector.detect(images, boxes)
     scale = SIZE / size
     covariances = None if found.covariances is None else (found.covariances * scale**2)[None]

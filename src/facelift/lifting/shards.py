@@ -1,5 +1,7 @@
 """The file format of lifted pseudo-labels: OUT/lift-00000.npz ... and OUT/lift.json."""
 
+import io
+import re
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
 
-from facelift.atomic import written_whole
 from facelift.lifting.solver import Lifted
+from facelift.scale.store import Place, Store
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Shard:
     """Exact landmarks, for measuring only; NaN where the generator does not know them."""
 
 
-def shard_path(folder: Path, index: int) -> Path:
-    """OUT/lift-00000.npz and on."""
-    return Path(folder) / f"lift-{index:05d}.npz"
+def shard_name(index: int) -> str:
+    """lift-00000.npz and on. Shards of labels are small tables that the next stage reads whole: no tar of samples."""
+    return f"lift-{index:05d}.npz"
 
 
 def make_shard(seeds: np.ndarray, lifted: Lifted, accepted: np.ndarray, truth: np.ndarray) -> Shard:
@@ -44,13 +46,14 @@ def make_shard(seeds: np.ndarray, lifted: Lifted, accepted: np.ndarray, truth: n
     )
 
 
-def save_shard(shard: Shard, path: Path) -> None:
-    """A kill at any moment leaves the whole file or none."""
-    with written_whole(path) as partial:
-        np.savez(partial, **{field.name: getattr(shard, field.name) for field in fields(Shard)})
+def shard_bytes(shard: Shard) -> bytes:
+    """The file's content; the same shard gives the same bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{field.name: getattr(shard, field.name) for field in fields(Shard)})
+    return buffer.getvalue()
 
 
-def load_shard(path: Path) -> Shard:
+def load_shard(path: Path | io.BytesIO) -> Shard:
     """Raises ValueError for a file that is no shard."""
     try:
         with np.load(path) as file:
@@ -59,10 +62,21 @@ def load_shard(path: Path) -> Shard:
         raise ValueError(f"{path}: expected a shard of `facelift lift`, found another file: {error}") from error
 
 
-def load_shards(folder: Path) -> Shard:
+def stored_shard(store: Store, name: str) -> Shard:
+    """The shard of this name in a folder, which may be one of an object store. Raises as `load_shard`."""
+    return load_shard(Path(store.path(name)) if store.folder else io.BytesIO(store.read(name)))
+
+
+def shard_names(store: Store) -> list[str]:
+    """Of all shards of a folder, in order. Raises FileNotFoundError where there is none."""
+    names = [name for name in store.sizes() if re.fullmatch(r"lift-\d+\.npz", name)]
+    if not names:
+        raise FileNotFoundError(f"{store}: expected shards lift-*.npz written by `facelift lift`, found none")
+    return names
+
+
+def load_shards(folder: Place) -> Shard:
     """All shards of a folder as one. Raises FileNotFoundError where there is none."""
-    paths = sorted(Path(folder).glob("lift-[0-9]*[0-9].npz"))
-    if not paths:
-        raise FileNotFoundError(f"{folder}: expected shards lift-*.npz written by `facelift lift`, found none")
-    parts = [load_shard(path) for path in paths]
+    store = Store(folder)
+    parts = [stored_shard(store, name) for name in shard_names(store)]
     return Shard(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shard)))

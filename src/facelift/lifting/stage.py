@@ -4,50 +4,57 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, parent_process
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from facelift.atomic import claim_folder
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
 from facelift.generators.protocol import HEADS
 from facelift.generators.stage import build_generator
+from facelift.landmarks import WFLW98
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
     Observations,
     ViewSource,
     load_observations,
     observe,
+    render_rig,
     save_observations,
     solve,
     stack,
+    unobserved,
 )
 from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
 from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
-from facelift.lifting.shards import load_shard, make_shard, save_shard, shard_path
+from facelift.lifting.shards import make_shard, shard_bytes, shard_name, stored_shard
 from facelift.lifting.solver import SolverConfig
 from facelift.onnx_lifter import weights_path
+from facelift.scale.dashboard import Dashboard
+from facelift.scale.engine import Engine, EngineName, RayConfig
+from facelift.scale.folder import ShardFolder
+from facelift.scale.stages import Function, Passage, Stage
+from facelift.scale.store import Place, shown
 from facelift.sources import exported_sources, listed, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
+
+ON_CPU = ("morphable", "procedural")
+"""Generators that are no networks."""
 
 
 @dataclass(frozen=True)
 class LiftConfig:
     """Lift 2D landmarks of generated faces to 3D pseudo-labels."""
 
-    out: Path
-    """Folder of the shards. A stopped run goes on where it was."""
+    out: Place
+    """Folder of the shards, or its URL in an object store. A stopped run goes on where it was."""
     detector: str = "mediapipe"
     """2D detector: mediapipe, small (the lifter that comes with the package), or the path of an exported detector or
     lifter."""
@@ -71,8 +78,11 @@ class LiftConfig:
     """Detect twice: in the box of the mean head, then in the one that the first lifting gives."""
     shard_faces: int = 64
     """Faces of a shard, the most that a kill can cost."""
-    workers: int = 2
-    """Processes that render and detect."""
+    engine: EngineName = "local"
+    """local: processes on this machine; ray: actors on a Ray cluster."""
+    workers: int = 0
+    """Processes or actors that render and detect; 0 for one a core."""
+    ray: RayConfig = field(default_factory=RayConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
@@ -80,43 +90,34 @@ class LiftConfig:
     """Write no shards, but the error against exact landmarks under all masks and rigs: OUT/report.md, .json."""
 
     def __post_init__(self) -> None:
-        for name in ("faces", "size", "shard_faces", "workers"):
+        for name in ("faces", "size", "shard_faces"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
         if self.first_seed < 0:
             raise ValueError(f"first_seed: expected 0 or more, found {self.first_seed}")
 
 
-def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: Detector2D | None = None) -> Path:
+def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: Detector2D | None = None) -> Place:
     """Writes the shards that are missing; returns the folder.
 
-    `generator` and `detector` stand in for the ones that `config` names; with several workers they must pickle. Raises
-    ValueError if the folder holds shards of other settings. With `config.report`, see `lifting_report`.
+    `generator` and `detector` stand in for the ones that `config` names; with several workers they must pickle. A face
+    that cannot be rendered or looked at is named, counted and stored as rejected. Raises ValueError if the folder holds
+    shards of other settings, or another run is at work in it. With `config.report`, see `lifting_report`.
     """
     if config.report:
         return lifting_report(config, generator=generator, detector=detector)
     views = rig(config.views)
-    claim_folder(config.out / "lift.json", *_describe(config, views, generator, detector))
-    shards = [
-        (shard_path(config.out, index), range(start, min(start + config.shard_faces, _end(config))))
-        for index, start in enumerate(range(config.first_seed, _end(config), config.shard_faces))
-    ]
-    missing = [(path, seeds) for path, seeds in shards if not _complete(path, seeds)]
-    log.info("%s: %d of %d shards to do", config.out, len(missing), len(shards))
-    if not missing:
-        return config.out
-    seeds = [seed for _, part in missing for seed in part]
-    with observing(config, views, generator=generator, detector=detector) as observe_all, _bar(len(seeds)) as bar:
-        observed = observe_all(seeds)
-        count = 0
-        for path, part in missing:
-            faces = []
-            for _ in part:
-                faces.append(next(observed))
-                bar.advance({"accepted": count})
-            count += _finish_shard(config, path, np.array(part), stack(faces), views)
-    log.info("%s: %d of %d new faces accepted", config.out, count, len(seeds))
-    return config.out
+    folder = lift_folder(config.out)
+    with folder.run(*_describe(config, views, generator, detector)):
+        plan = [(name, seeds) for name, seeds in _shards(config) if not _complete(folder, name, seeds)]
+        seeds = [seed for _, part in plan for seed in part]
+        log.info("%s: %d of %d shards to do", config.out, len(plan), len(_shards(config)))
+        with _observing(config, seeds, views, generator, detector) as (passages, board):
+            for name, part in plan:
+                faces = [next(passages) for _ in part]
+                _finish_shard(folder, name, np.array(part), faces, config, views, board)
+    folder.raise_unwritten()
+    return shown(config.out)
 
 
 def lifting_report(
@@ -130,22 +131,22 @@ def lifting_report(
     described, about = _describe(config, views, generator, detector)
     solving = ("mask", "solver", "quality", "competence", "shard_faces")
     made_by = {**{key: value for key, value in described.items() if key not in solving}, "faces": config.faces}
-    cache = config.out / "observations.npz"
+    out = Path(config.out)
+    cache = out / "observations.npz"
     observed = load_observations(cache, made_by)
     if observed is None:
         seeds = range(config.first_seed, _end(config))
-        with observing(config, views, generator=generator, detector=detector) as observe_all, _bar(len(seeds)) as bar:
-            faces = []
-            for face in observe_all(seeds):
-                faces.append(face)
-                bar.advance({"found": float(face.found.mean())})
-        observed = stack(faces)
+        with _observing(config, seeds, views, generator, detector) as (passages, _):
+            faces = list(passages)
+        if any(face.error for face in faces):
+            raise ValueError(f"report: expected to look at every face, found {next(f.error for f in faces if f.error)}")
+        observed = stack([face.value for face in faces])
         save_observations(observed, cache, made_by)
     compared = settings(config.mask, competence_of(config.detector), config.solver, views=config.views)
     scores = score_settings(observed, views, compared, config.quality)
     shown = {key: described[key] for key in ("generator", "detector", "first_seed", "size")}
     found = {"views in which a face was found": f"{100 * observed.found.mean():.1f} %"}
-    return write_report(config.out, scores, {**shown, "faces": config.faces, **found, "versions": about["versions"]})
+    return write_report(out, scores, {**shown, "faces": config.faces, **found, "versions": about["versions"]})
 
 
 def competence_of(detector: str) -> Competence:
@@ -153,97 +154,82 @@ def competence_of(detector: str) -> Competence:
     return MEDIAPIPE_COMPETENCE if detector == "mediapipe" else NETWORK_COMPETENCE
 
 
+def lift_folder(place: Place) -> ShardFolder:
+    """The folder of shards lift-*.npz."""
+    return ShardFolder(place, "lift", (".npz",), lambda store, name: len(stored_shard(store, name).seed))
+
+
 @contextmanager
-def observing(
-    config: LiftConfig, views: Rig, *, generator: ViewSource | None = None, detector: Detector2D | None = None
-) -> Iterator[Callable[[Sequence[int]], Iterator[Observations]]]:
-    """A function from seeds to their observations, in order, over `config.workers` processes."""
-    if config.workers == 1:
-        look = _look(config, views, generator, detector)
-        yield lambda seeds: map(look, seeds)
-        return
-    pool = ProcessPoolExecutor(
-        config.workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(config, views, generator, detector),
-    )
-    try:
-        yield lambda seeds: _in_order(pool, seeds, ahead=2 * config.workers)
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _observing(
+    config: LiftConfig,
+    seeds: Sequence[int],
+    views: Rig,
+    generator: ViewSource | None,
+    detector: Detector2D | None,
+) -> Iterator[tuple[Iterator[Passage], Dashboard]]:
+    """The observations of these faces, in order, made by the engine's workers; and the dashboard that counts them."""
+    stages = [
+        Stage("render", partial(_load_renderer, config, views, generator), gpu=config.generator not in ON_CPU),
+        Stage("detect", partial(_load_detector, config, views, detector), gpu=True),
+    ]
+    engine = Engine(config.engine, config.workers, config.ray)
+    board = Dashboard("faces", len(seeds), engine.count(len(seeds)), ("render", "detect"), here=("lift", "write"))
+    with closing(engine.run(stages, list(seeds))) as passages, board:
+        yield board.watch(passages), board
+
+
+def _load_renderer(config: LiftConfig, views: Rig, generator: ViewSource | None) -> Function:
+    source = generator or build_generator(config.generator, config.assets, config.data, photos=config.photos)
+    return lambda seed, _clock: render_rig(source, seed, views, size=config.size)
+
+
+def _load_detector(config: LiftConfig, views: Rig, detector: Detector2D | None) -> Function:
+    eye = detector or build_detector(config.detector)
+    if eye.scheme.name != WFLW98.name:
+        raise ValueError(f"lifting expects a detector of {WFLW98.name}, found one of {eye.scheme.name}")
+    return lambda seen, _clock: observe(eye, seen, views, second_look=config.second_look)
 
 
 def _end(config: LiftConfig) -> int:
     return config.first_seed + config.faces
 
 
-def _bar(faces: int) -> Any:
-    from facelift.training.progress import Progress
-
-    return Progress(faces, 0, 1)
-
-
-def _complete(path: Path, seeds: range) -> bool:
-    """A shard of fewer faces, the last of a shorter run, counts as missing."""
-    return path.exists() and np.array_equal(load_shard(path).seed, np.array(seeds))
+def _shards(config: LiftConfig) -> list[tuple[str, range]]:
+    """Name and seeds of each."""
+    starts = range(config.first_seed, _end(config), config.shard_faces)
+    return [(shard_name(i), range(s, min(s + config.shard_faces, _end(config)))) for i, s in enumerate(starts)]
 
 
-def _finish_shard(config: LiftConfig, path: Path, seeds: np.ndarray, observed: Observations, views: Rig) -> int:
-    """Solves, judges, writes; the number of accepted faces."""
-    lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
-    good = accepted(lifted, observed.found, config.quality)
-    save_shard(make_shard(seeds, lifted, good, observed.truth), path)
+def _complete(folder: ShardFolder, name: str, seeds: range) -> bool:
+    """A shard of fewer faces, the last of a shorter run, counts as missing; so does one of more, of a longer run."""
+    return name in folder.entries and folder.entries[name].samples == len(seeds)
+
+
+def _finish_shard(
+    folder: ShardFolder,
+    name: str,
+    seeds: np.ndarray,
+    faces: list[Passage],
+    config: LiftConfig,
+    views: Rig,
+    board: Dashboard,
+) -> None:
+    """Solves, judges, writes. A shard of which every face has failed is not written: that is no fault of the faces."""
+    if all(face.error for face in faces):
+        folder.refuse(name, faces[0].error)
+        return
+    with board.time("lift"):
+        observed = stack([face.value or unobserved(len(views)) for face in faces])
+        lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
+        good = accepted(lifted, observed.found, config.quality)
+    with board.time("write"):
+        folder.write(name, shard_bytes(make_shard(seeds, lifted, good, observed.truth)), len(seeds))
+    board.counts.update(accepted=int(good.sum()), rejected=int((~good).sum()))
     residual = face_residual_px(lifted)
     median = np.median(residual[np.isfinite(residual)]) if np.isfinite(residual).any() else np.nan
-    log.info(
-        "%s: %d accepted, %d rejected; face found in %.0f %% of views; median residual %.2f px",
-        path.name, good.sum(), (~good).sum(), 100 * observed.found.mean(), median,
-    )  # fmt: skip
-    return int(good.sum())
-
-
-def _in_order(pool: ProcessPoolExecutor, seeds: Sequence[int], *, ahead: int) -> Iterator[Observations]:
-    """Results in the order of `seeds`, at most `ahead` of them under way: memory does not grow with the run."""
-    waiting: deque[Future[Observations]] = deque()
-    for seed in seeds:
-        waiting.append(pool.submit(_work, seed))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-_WORKER: dict[str, Any] = {}
-"""In a worker process: the arguments of `_look`, and what it made of them."""
-
-
-def _start_worker(*arguments: Any) -> None:
-    os.environ["NUMBA_NUM_THREADS"] = "1"
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _WORKER["arguments"] = arguments
-
-
-def _exit_with_parent() -> None:
-    """A killed parent cannot end its workers: they watch it."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(seed: int) -> Observations:
-    if "look" not in _WORKER:  # here and not at the start, where an error would not reach the parent
-        _WORKER["look"] = _look(*_WORKER["arguments"])
-    return _WORKER["look"](seed)
-
-
-def _look(
-    config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
-) -> Callable[[int], Observations]:
-    source = generator or build_generator(config.generator, config.assets, config.data, photos=config.photos)
-    eye = detector or build_detector(config.detector)
-    return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
+    found = f"face found in {100 * observed.found.mean():.0f} % of views"
+    counts = f"{good.sum()} accepted, {(~good).sum()} rejected"
+    board.say(f"{name}: {counts}; {found}; median residual {median:.2f} px")
 
 
 def _describe(

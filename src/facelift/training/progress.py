@@ -29,7 +29,7 @@ class Progress:
         rate = (self.step - self.first) / (now - self._started)
         left = (self.steps - self.step) / rate
         shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        line = f"step {self.step}/{self.steps}  {rate * self.batch:.0f} samples/s  {_clock(left)} left  {shown}"
+        line = f"step {self.step}/{self.steps}  {rate * self.batch:.0f} samples/s  {clock(left)} left  {shown}"
         print(
             f"\r\x1b[K{line}" if self.interactive else line,
             end="" if self.interactive else "\n",
@@ -38,6 +38,7 @@ class Progress:
         sys.stderr.flush()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """h:mm:ss."""
     minutes = int(seconds // 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{int(seconds % 60):02d}"

@@ -1,0 +1,80 @@
+"""The stages on a Ray cluster: Ray Data streams the items through pools of actors that keep their models loaded.
+
+Ray Data holds producers back while consumers are behind, so that memory is bounded. Stages that need the same hardware
+run in one actor, one after the other: pictures cross from process to process only where the hardware changes.
+"""
+
+import os
+import pickle
+import traceback
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from facelift.scale.stages import Chain, Passage, Stage
+
+if TYPE_CHECKING:
+    from facelift.scale.engine import RayConfig
+
+
+def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config: "RayConfig") -> Iterator[Passage]:
+    """In the order of `items`. Actors and machines that die are replaced by Ray, and their items done again."""
+    import ray
+
+    _connect(config)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    rows = [{"passage": pickle.dumps(Passage(number, item))} for number, item in enumerate(items)]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows))  # an item is a task: they take seconds, not less
+    for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
+        data = data.map(
+            _Actor,
+            fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=1,
+            num_gpus=config.gpus if gpu else 0,
+        )
+    for row in data.iter_rows():
+        answer = pickle.loads(row["passage"])
+        if isinstance(answer, BaseException):
+            raise answer
+        yield answer
+
+
+def cluster_cores(config: "RayConfig") -> int:
+    """CPU cores of the cluster."""
+    import ray
+
+    _connect(config)
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+class _Actor:
+    """A worker of a cluster: the models of its stages, loaded once."""
+
+    def __init__(self, stages: bytes):
+        os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+        self._stages = stages
+        self._chain: Chain | None = None
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        answer = pickle.loads(row["passage"])
+        if isinstance(answer, Passage):
+            try:
+                self._chain = self._chain or Chain(pickle.loads(self._stages))
+                answer = self._chain(answer)
+            except Exception as error:  # raised again where the command runs; else Ray would try for ever
+                error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
+                answer = error
+        return {"passage": pickle.dumps(answer, protocol=5)}
+
+
+def _connect(config: "RayConfig") -> None:
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    ray.init(address=config.address, include_dashboard=False, log_to_driver=False, logging_level="warning")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from facelift.onnx_lifter import weights_path
 from facelift.onnx_session import open_session
+from facelift.scale.store import fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ OPEN_HEAD = (
 BFM09 = Source("Basel Face Model 2009", "non-commercial research")
 BFM2017 = Source("Basel Face Model 2017", "non-commercial research")
 FACEWAREHOUSE = Source("FaceWarehouse expressions", "non-commercial research")
+PHOTOS = "backgrounds.tar"
 SCENE_FILES = {
     "hdri_128.npz": Source("Poly Haven light probes", "CC0", free=True),
-    "backgrounds.tar": Source("photos of BSDS500 and ImageNet samples", "non-commercial research"),
+    PHOTOS: Source("photos of BSDS500 and ImageNet samples", "non-commercial research"),
 }
 """Files of a data folder that the generator takes where they exist."""
 PACKED_SETS = {
@@ -57,10 +59,19 @@ def packed_source(name: str) -> Source:
 
 def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> list[Source]:
     """What `build_generator` would draw faces from: the head's files, and what it finds in the data folder."""
-    folder = data or os.environ.get("FACELIFT_DATA")
-    taken = [file for file in SCENE_FILES if photos or file != "backgrounds.tar"]
-    files = [SCENE_FILES[file] for file in taken if folder and (Path(folder) / file).is_file()]
+    files = [SCENE_FILES[path.name] for path in _scene_paths(data, photos)]
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
+
+
+def scene_files(data: Path | None, *, photos: bool = True) -> dict[str, str]:
+    """Name and digest of the files of a data folder that the generator takes: other ones give other pictures."""
+    return {path.name: fingerprint(path) for path in _scene_paths(data, photos)}
+
+
+def _scene_paths(data: Path | None, photos: bool) -> list[Path]:
+    folder = data or os.environ.get("FACELIFT_DATA")
+    taken = [Path(folder) / file for file in SCENE_FILES if photos or file != PHOTOS] if folder else []
+    return [path for path in taken if path.is_file()]
 
 
 def exported_sources(name: str) -> list[Source]:

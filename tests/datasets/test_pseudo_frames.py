@@ -7,7 +7,7 @@ import pytest
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.pseudo_frames import SURE, PseudoFrames, label_weight
 from facelift.datasets.sample import UNKNOWN
-from facelift.labelling.shards import FinishedItem, LabelledFace, make_shard, save_shard, shard_path
+from facelift.labelling.shards import FinishedItem, LabelledFace, encode, shard_bytes, shard_name
 from facelift.landmarks import WFLW98, mean_head
 
 SHAPE = mean_head()[:, :2] * [1, -1]
@@ -23,12 +23,13 @@ def face(reason="kept", frame=0, sigma=0.5, **change):
     sigma = np.broadcast_to(sigma, 98)[:, None, None]
     table = {"crop": np.zeros(4), "points": POINTS, "covariance": sigma**2 * np.eye(2), "visibility": np.ones(98)}
     table |= {"measures": np.zeros(4), "hash": np.zeros(32, np.uint8)}
-    return LabelledFace(frame, 0.0, reason, image, **table | change)
+    return LabelledFace(frame, 0.0, reason, encode(image), **table | change)
 
 
 def write(folder, *items, index=0):
     finished = [FinishedItem(key, sequence, faces=faces) for key, sequence, faces in items]
-    save_shard(make_shard(finished), shard_path(folder, index))
+    folder.mkdir(exist_ok=True)
+    (folder / shard_name(index)).write_bytes(shard_bytes(finished, index))
     return folder
 
 
@@ -90,6 +91,8 @@ def test_folders_that_hold_nothing_are_named(tmp_path):
     write(tmp_path, ("a", "a", [face("unsure")]))
     with pytest.raises(ValueError, match="no face was kept"):
         PseudoFrames((tmp_path,))
-    np.savez(shard_path(tmp_path, 0), item=["a"])
-    with pytest.raises(ValueError, match=r"frames-00000\.npz: expected a shard"):
-        PseudoFrames((tmp_path,))
+    whole = (tmp_path / shard_name(0)).read_bytes()
+    for content in (whole[:-2000], whole[100:], b""):
+        (tmp_path / shard_name(0)).write_bytes(content)
+        with pytest.raises(ValueError, match=r"frames-00000\.tar: expected a shard"):
+            PseudoFrames((tmp_path,))

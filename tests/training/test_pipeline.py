@@ -12,10 +12,11 @@ import torch
 
 from facelift.cli import main
 from facelift.datasets.sample import UNKNOWN
+from facelift.datasets.view_shards import ViewShard, load_shard
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views
 from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import CameraSpace, intrinsics, look_at_rotation, project, sphere_translation
-from facelift.labelling.shards import FinishedItem, LabelledFace, make_shard, save_shard, shard_path
+from facelift.labelling.shards import FinishedItem, LabelledFace, encode, shard_bytes, shard_name
 from facelift.landmarks import WFLW98, conversion
 from facelift.predictor import Predictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
@@ -68,7 +69,7 @@ def _write_packed(root, generator) -> None:
 
 @pytest.fixture(scope="module")
 def views(workspace):
-    config = ViewsConfig(lift=workspace / "lift", out=workspace / "views", generator="procedural", views=3)
+    config = ViewsConfig(lift=workspace / "lift", out=workspace / "views", workers=1, generator="procedural", views=3)
     build_views(config)
     return workspace / "views"
 
@@ -97,15 +98,15 @@ def test_views_hold_rejected_faces_back_and_labels_fit_the_pictures(views):
 
 
 def test_a_cache_is_written_once_and_goes_on(views, workspace):
-    before = (views / "views-00000.npz").stat().st_mtime_ns
-    build_views(ViewsConfig(lift=workspace / "lift", out=views, generator="procedural", views=3))
-    assert (views / "views-00000.npz").stat().st_mtime_ns == before
+    before = (views / "views-00000.tar").stat().st_mtime_ns
+    build_views(ViewsConfig(lift=workspace / "lift", out=views, workers=1, generator="procedural", views=3))
+    assert (views / "views-00000.tar").stat().st_mtime_ns == before
     assert not list(views.glob("*partial*"))
 
 
 def test_a_cache_of_other_settings_or_another_generator_is_refused(views, workspace, tmp_path):
     with pytest.raises(ValueError, match=r"views\.json: expected this run's settings, .*views: 3 there, 4 now"):
-        build_views(ViewsConfig(lift=workspace / "lift", out=views, generator="procedural", views=4))
+        build_views(ViewsConfig(lift=workspace / "lift", out=views, workers=1, generator="procedural", views=4))
     (tmp_path / "lift.json").write_text('{"settings": {"generator": "morphable"}}')
     (tmp_path / "lift-00000.npz").write_bytes((workspace / "lift" / "lift-00000.npz").read_bytes())
     with pytest.raises(ValueError, match=r"lift\.json: expected faces of the generator 'procedural'"):
@@ -113,9 +114,11 @@ def test_a_cache_of_other_settings_or_another_generator_is_refused(views, worksp
 
 
 def test_heads_without_lifting_have_exact_landmarks_alone(generator, tmp_path):
-    out = build_views(ViewsConfig(out=tmp_path, faces=2, first_seed=7, shard_faces=1, generator="procedural", views=1))
+    out = build_views(
+        ViewsConfig(out=tmp_path, faces=2, first_seed=7, shard_faces=1, workers=1, generator="procedural", views=1)
+    )
     cache = ViewCache(out, labels="exact")
-    assert cache.seeds.tolist() == [7, 8] and cache.face.tolist() == [0, 1] and len(list(out.glob("views-*.npz"))) == 2
+    assert cache.seeds.tolist() == [7, 8] and cache.face.tolist() == [0, 1] and len(list(out.glob("views-*.tar"))) == 2
     np.testing.assert_allclose(cache[1].landmarks, generator.landmarks(8), atol=1e-6)
     assert noted_sources(out / "views.json") == [PROCEDURAL_HEAD]
     with pytest.raises(ValueError, match="expected lifted landmarks, found exact ones alone"):
@@ -138,7 +141,7 @@ def test_cameras_keep_to_the_space_that_is_asked_for(tmp_path):
 
 def test_a_grown_shard_is_rendered_anew_and_one_without_faces_is_empty(workspace, tmp_path):
     lifted = dict(np.load(workspace / "lift" / "lift-00000.npz"))
-    config = ViewsConfig(lift=tmp_path, out=tmp_path / "views", generator="procedural", views=1)
+    config = ViewsConfig(lift=tmp_path, out=tmp_path / "views", workers=1, generator="procedural", views=1)
     for accepted, count in (([False] * 4, 0), ([True, False, False, False], 1), ([True, True, False, False], 2)):
         np.savez(tmp_path / "lift-00000.npz", **lifted | {"accepted": accepted})
         build_views(config)
@@ -171,8 +174,12 @@ def test_views_carry_what_the_renderer_saw(views):
     assert 0.2 < visible < 0.95
 
 
-def test_caches_and_labels_of_older_heads_are_refused(views, workspace, tmp_path):
-    old = dict(np.load(views / "views-00000.npz"))
+def test_older_caches_are_read_and_those_of_older_heads_refused(views, workspace, tmp_path):
+    now = load_shard(views / "views-00000.tar")
+    old = {name: np.asarray(getattr(now, name)) for name in ViewShard.__dataclass_fields__}
+    (tmp_path / "old").mkdir()
+    np.savez(tmp_path / "old" / "views-00000.npz", **old)
+    np.testing.assert_array_equal(ViewCache(tmp_path / "old")[7].image, ViewCache(views)[7].image)
     np.savez(tmp_path / "views-00000.npz", **{key: old[key] for key in old if key not in ("visible", "covered")})
     with pytest.raises(ValueError, match=r"written by this version's `facelift views` \(run it anew"):
         ViewCache(tmp_path)
@@ -216,8 +223,9 @@ def test_a_batch_has_its_share_of_frames_and_their_weights_count(workspace, view
     covariance = np.tile(np.eye(2) * 1e-4, (98, 1, 1))
     covariance[[54, 62]] *= 1e10  # the nose's tip and an upper lid
     table = {"crop": np.zeros(4), "points": view.points, "covariance": covariance, "visibility": np.ones(98)}
-    face = LabelledFace(0, 0.0, "kept", view.image, **table, measures=np.zeros(4), hash=np.zeros(32, np.uint8))
-    save_shard(make_shard([FinishedItem("a", "a", faces=[face])]), shard_path(tmp_path / "frames", 0))
+    face = LabelledFace(0, 0.0, "kept", encode(view.image), **table, measures=np.zeros(4), hash=np.zeros(32, np.uint8))
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / shard_name(0)).write_bytes(shard_bytes([FinishedItem("a", "a", faces=[face])], 0))
     loop, folders = LoopConfig(tmp_path / "run", batch=8), (tmp_path / "frames",)
     config = LifterConfig(loop, views, sets=("drawn",), dev=1, frames=folders, frames_share=0.75)
     task = LifterTask(config, workspace)

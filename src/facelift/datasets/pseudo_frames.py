@@ -1,7 +1,5 @@
 """Frames with 2D pseudo-labels by `facelift label frames` as training samples."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float
 
@@ -13,6 +11,7 @@ from facelift.datasets.sample import UNKNOWN
 from facelift.labelling.gates import KEPT
 from facelift.labelling.shards import load_shard, shard_paths
 from facelift.landmarks import WFLW98
+from facelift.scale.store import Place
 
 SURE = 0.02
 """Sigma of a point in face sizes up to which its pseudo-label counts fully."""
@@ -21,7 +20,7 @@ SURE = 0.02
 class PseudoFrames:
     """The kept faces of folders of shards. States are unknown: nobody has looked at these points."""
 
-    def __init__(self, folders: tuple[Path, ...]):
+    def __init__(self, folders: tuple[Place, ...]):
         """Raises FileNotFoundError for a folder without shards, ValueError for a damaged shard or where no face was
         kept."""
         self._shards = []

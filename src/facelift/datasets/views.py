@@ -1,25 +1,40 @@
 """Cache of rendered views with their cameras and lifted 3D pseudo-labels: written once, read by every training."""
 
 import json
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import logging
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int8, UInt8
+from jaxtyping import Bool, Float, Float32, Int8, UInt8
 
 from facelift.archives import read_npz
-from facelift.atomic import claim_folder, written_whole
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
-from facelift.generators.protocol import HEADS
+from facelift.datasets.view_shards import (
+    EncodedView,
+    RenderedFace,
+    load_shard,
+    shard_bytes,
+    shard_name,
+    shard_paths,
+    stored_seeds,
+)
+from facelift.generators.protocol import HEADS, ON_CPU, Generator
 from facelift.geometry import CameraSpace
 from facelift.landmarks import normals
-from facelift.sources import listed, noted_sources, scene_sources
+from facelift.lifting.shards import shard_names as lifted
+from facelift.scale.dashboard import Dashboard
+from facelift.scale.engine import Engine, EngineName, RayConfig
+from facelift.scale.folder import ShardFolder
+from facelift.scale.stages import Function, Passage, Stage
+from facelift.scale.store import Place, Store, shown
+from facelift.sources import PHOTOS, listed, noted_sources, scene_files, scene_sources
+
+log = logging.getLogger(__name__)
 
 Labels3D = Literal["lifted", "exact"]
 
@@ -31,10 +46,10 @@ if TYPE_CHECKING:
 class ViewsConfig:
     """Render random views from camera space C of lifted faces, for training."""
 
-    out: Path
-    """Folder of the cache."""
-    lift: Path | None = None
-    """Folder of lifted pseudo-labels, by `facelift lift`."""
+    out: Place
+    """Folder of the cache, or its URL in an object store. A stopped run goes on where it was."""
+    lift: Place | None = None
+    """Folder of lifted pseudo-labels, by `facelift lift`, or its URL."""
     faces: int | None = None
     """Instead of --lift: so many faces with exact landmarks alone."""
     first_seed: int = 0
@@ -57,8 +72,11 @@ class ViewsConfig:
     """JPEG quality of the cached pictures."""
     space: CameraSpace = field(default_factory=CameraSpace)
     """Where the cameras are: the camera space C, or a smaller one for a network's first steps."""
-    workers: int = 1
-    """Processes."""
+    engine: EngineName = "local"
+    """local: processes on this machine; ray: actors on a Ray cluster."""
+    workers: int = 0
+    """Processes or actors that render; 0 for one a core."""
+    ray: RayConfig = field(default_factory=RayConfig)
 
     def __post_init__(self) -> None:
         if (self.lift is None) == (self.faces is None):
@@ -91,39 +109,36 @@ class RenderedView:
 
 
 class ViewCache:
-    """All shards of a cache folder, pictures kept as JPEG in memory.
+    """All shards of a cache folder. Its tables are in memory; a picture is read from its shard when it is asked for,
+    through a memory map that all processes of a machine share.
 
     `labels`: which landmarks `landmarks` and the views hold, the lifted ones or the generator's. Raises ValueError for
     a cache without them: one rendered without lifting, or before the exact ones were kept.
     """
 
-    def __init__(self, root: Path, *, labels: Labels3D = "lifted"):
-        shards = sorted(Path(root).glob("views-*.npz"))
-        if not shards:
-            raise FileNotFoundError(f"{root}: expected shards views-*.npz written by `facelift views`, found none")
-        keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop", "visible", "covered")
-        expected = "a shard with visibility, written by this version's `facelift views` (run it anew, to a new folder)"
-        parts = [read_npz(shard, expected, keys) for shard in shards]
-        self.rotation, self.translation, self.face = (
-            np.concatenate([part[key] for part in parts]) for key in ("rotation", "translation", "face")
+    def __init__(self, root: Place, *, labels: Labels3D = "lifted"):
+        shards = [load_shard(path) for path in shard_paths(root)]
+        self.rotation, self.translation, self.face, self.visible, self.covered = (
+            np.concatenate([getattr(shard, name) for shard in shards])
+            for name in ("rotation", "translation", "face", "visible", "covered")
         )
-        self.visible, self.covered = (np.concatenate([part[key] for part in parts]) for key in ("visible", "covered"))
-        lifted = np.concatenate([part["landmarks"] for part in parts])
-        nowhere = np.full((0, 98, 3), np.nan, np.float32)
-        exact = np.concatenate([nowhere, *(part["exact"] for part in parts if "exact" in part)])
-        self.exact = exact if len(exact) == len(lifted) and np.isfinite(exact).any() else None
+        lifted, exact = (np.concatenate([getattr(shard, name) for shard in shards]) for name in ("landmarks", "exact"))
+        self.exact = exact if np.isfinite(exact).any() else None
         """Exact canonical landmarks (n, 98, 3), NaN where unknown; None in a cache without them."""
-        self.seeds = np.concatenate([part["seed"] for part in parts])
+        self.seeds = np.concatenate([shard.seed for shard in shards])
         if not len(self.face):
             raise ValueError(f"{root}: expected rendered views, found shards without any: no face was accepted")
-        self._jpeg = [part["jpeg"][a:b] for part in parts for a, b in zip(part["start"], part["stop"], strict=True)]
-        shift = np.cumsum([0] + [len(part["seed"]) for part in parts[:-1]])
+        self._files = [shard.jpeg for shard in shards]
+        self._place = np.concatenate([np.stack([shard.start, shard.stop], -1) for shard in shards])
+        counts = [len(shard.face) for shard in shards]
+        self.shard = np.repeat(np.arange(len(shards)), counts)
+        """Which shard each view lies in."""
         self.landmarks = self._landmarks(root, lifted, labels)
         self.size = len(self[0].image)
         """Side of the pictures, px."""
-        self.face += np.repeat(shift, [len(part["face"]) for part in parts])
+        self.face = self.face + np.repeat(np.cumsum([0] + [len(shard.seed) for shard in shards[:-1]]), counts)
 
-    def _landmarks(self, root: Path, lifted: np.ndarray, labels: Labels3D) -> np.ndarray:
+    def _landmarks(self, root: Place, lifted: np.ndarray, labels: Labels3D) -> np.ndarray:
         if labels == "exact" and self.exact is None:
             raise ValueError(f"{root}: expected exact landmarks, found a cache without; render it anew: facelift views")
         if labels == "lifted" and not np.isfinite(lifted).any():
@@ -131,10 +146,11 @@ class ViewCache:
         return self.exact if labels == "exact" and self.exact is not None else lifted
 
     def __len__(self) -> int:
-        return len(self._jpeg)
+        return len(self._place)
 
     def __getitem__(self, index: int) -> RenderedView:
-        image = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR_RGB)
+        start, stop = self._place[index]
+        image = cv2.imdecode(self._files[self.shard[index]][start:stop], cv2.IMREAD_COLOR_RGB)
         assert image is not None  # written by build_views
         seen = (self.visible[index], self.covered[index])
         return RenderedView(
@@ -142,18 +158,34 @@ class ViewCache:
         )
 
 
-def build_views(config: ViewsConfig) -> Path:
-    """Renders what is missing of the cache, a shard for each shard of pseudo-labels; returns the folder."""
-    shards = _shards(config)
-    _claim(config)
-    tasks = [(config, shard) for shard in shards if not _complete(shard)]
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
-        for _ in pool.map(_render_shard, *zip(*tasks, strict=True)) if tasks else ():
-            pass
-    return config.out
+def build_views(config: ViewsConfig) -> Place:
+    """Renders what is missing of the cache, a shard for each shard of pseudo-labels; returns the folder.
+
+    A face that cannot be rendered is named, counted and left out.
+    """
+    plan = _plan(config)
+    folder = views_folder(config.out)
+    with folder.run(*_describe(config)):
+        missing = [part for part in plan if not _complete(folder, part)]
+        faces = [face for _, part in missing for face in part]
+        log.info("%s: %d of %d shards to do", config.out, len(missing), len(plan))
+        engine = Engine(config.engine, config.workers, config.ray)
+        board = Dashboard("faces", len(faces), engine.count(len(faces)), ("render",), here=("write",))
+        stage = Stage("render", partial(_load_renderer, config), gpu=config.generator not in ON_CPU)
+        with closing(engine.run([stage], faces)) as passages, board:
+            watched = board.watch(passages)
+            for name, part in missing:
+                _write(folder, name, part, [next(watched) for _ in part], board)
+    folder.raise_unwritten()
+    return shown(config.out)
 
 
-def generator_of(views: Path, assets: Path | None, data: Path | None) -> "MorphableGenerator":
+def views_folder(place: Place) -> ShardFolder:
+    """The folder of shards views-*.tar; those of older versions are .npz."""
+    return ShardFolder(place, "views", (".tar", ".npz"), lambda store, name: len(load_shard(store.on_disk(name)).face))
+
+
+def generator_of(views: Place, assets: Path | None, data: Path | None) -> "MorphableGenerator":
     """The generator that a cache was rendered by.
 
     Raises FileNotFoundError for a folder that does not say, ValueError where its seeds are other heads by now.
@@ -164,118 +196,121 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
     if settings.get("heads", 1) != HEADS:
         found = settings.get("heads", 1)
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
-    photos = settings.get("backgrounds", True)
+    photos = PHOTOS in settings["scene"] if "scene" in settings else settings.get("backgrounds", True)
     return build_generator(settings["generator"], assets, data, occluders=True, photos=photos)
 
 
-def views_settings(views: Path) -> dict[str, Any]:
+def views_settings(views: Place) -> dict[str, Any]:
     """What a cache was rendered with. Raises FileNotFoundError for a folder that does not say."""
-    path = views / "views.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected the settings of a cache by `facelift views`, found no file")
-    return json.loads(path.read_text())["settings"]
+    store = Store(views)
+    if not store.exists("views.json"):
+        expected = "the settings of a cache by `facelift views`"
+        raise FileNotFoundError(f"{store.path('views.json')}: expected {expected}, found no file")
+    return json.loads(store.read("views.json"))["settings"]
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """Faces of one file of the cache; without lifted landmarks they are NaN."""
+class _Face:
+    """A face to render."""
 
-    target: Path
-    seeds: np.ndarray
-    lifted: np.ndarray
+    seed: int
+    lifted: Float32[np.ndarray, "98 3"]
+    """NaN where it was not lifted."""
 
 
-def _shards(config: ViewsConfig) -> list[_Shard]:
+def _plan(config: ViewsConfig) -> list[tuple[str, list[_Face]]]:
+    """Name and faces of each shard."""
     if config.faces is not None:
-        seeds = np.arange(config.first_seed, config.first_seed + config.faces)
+        seeds = range(config.first_seed, config.first_seed + config.faces)
         parts = [seeds[first : first + config.shard_faces] for first in range(0, config.faces, config.shard_faces)]
-        return [
-            _Shard(config.out / f"views-{index:05d}.npz", part, np.full((len(part), 98, 3), np.nan))
-            for index, part in enumerate(parts)
-        ]
+        nowhere = np.full((98, 3), np.nan, np.float32)
+        return [(shard_name(index), [_Face(seed, nowhere) for seed in part]) for index, part in enumerate(parts)]
     assert config.lift is not None  # checked by the config
-    files = sorted(config.lift.glob("lift-*.npz"))
-    if not files:
-        raise FileNotFoundError(f"{config.lift}: expected shards lift-*.npz written by `facelift lift`, found none")
-    return [_Shard(config.out / file.name.replace("lift-", "views-"), *_accepted(file)) for file in files]
+    store = Store(config.lift)
+    return [(name.replace("lift-", "views-").replace(".npz", ".tar"), _accepted(store, name)) for name in lifted(store)]
 
 
-def _accepted(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Seeds and landmarks of the accepted faces of a shard of pseudo-labels."""
-    lifted = read_npz(file, "a shard of `facelift lift`", ("seed", "points", "accepted"))
-    return lifted["seed"][lifted["accepted"]], lifted["points"][lifted["accepted"]]
+def _accepted(store: Store, name: str) -> list[_Face]:
+    """The accepted faces of a shard of pseudo-labels."""
+    keys = ("seed", "points", "accepted")
+    shard = read_npz(store.on_disk(name), "a shard of `facelift lift`", keys)
+    chosen = np.flatnonzero(shard["accepted"])
+    return [_Face(int(shard["seed"][row]), shard["points"][row].astype(np.float32)) for row in chosen]
 
 
-def _complete(shard: _Shard) -> bool:
+def _complete(folder: ShardFolder, part: tuple[str, list[_Face]]) -> bool:
     """Whether the views of these very pseudo-labels are there; a shard lifted anew, or grown, is rendered anew."""
-    if not shard.target.exists():
+    name, faces = part
+    if name not in folder.entries:
         return False
-    there = read_npz(shard.target, "a shard of `facelift views`", ("seed", "landmarks"))
-    return np.array_equal(there["seed"], shard.seeds) and np.array_equal(
-        there["landmarks"], shard.lifted.astype(np.float32), equal_nan=True
+    path = folder.store.on_disk(name)
+    if stored_seeds(path) != [face.seed for face in faces]:
+        return False
+    there, now = load_shard(path), {face.seed: face.lifted for face in faces}
+    return all(
+        np.array_equal(points, now[int(seed)], equal_nan=True)
+        for seed, points in zip(there.seed, there.landmarks, strict=True)
     )
 
 
-def _claim(config: ViewsConfig) -> None:
-    """Takes the folder for these settings. Raises ValueError where it holds others, or the faces are not the
+def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what must be equal for a run to go on, what is good to know). Raises ValueError where the faces are not the
     generator's."""
-    lift = config.lift / "lift.json" if config.lift else None
-    if lift and lift.exists():
-        made_by = json.loads(lift.read_text())["settings"]
+    lift = Store(config.lift) if config.lift else None
+    note = json.loads(lift.read("lift.json")) if lift and lift.exists("lift.json") else None
+    if lift and note:
+        made_by, where = note["settings"], lift.path("lift.json")
         if made_by["generator"] != config.generator:
             found = made_by["generator"]
-            raise ValueError(f"{lift}: expected faces of the generator {config.generator!r}, found {found!r}")
+            raise ValueError(f"{where}: expected faces of the generator {config.generator!r}, found {found!r}")
         if made_by.get("heads", 1) != HEADS:
             found = made_by.get("heads", 1)
-            raise ValueError(f"{lift}: expected heads of version {HEADS}, found {found}: lift these seeds anew")
+            raise ValueError(f"{where}: expected heads of version {HEADS}, found {found}: lift these seeds anew")
     settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
     if config.faces is not None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
-    if config.space != CameraSpace():  # not named in caches from before there was a choice
-        settings |= {"space": asdict(config.space)}
-    backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
+    settings |= {"space": asdict(config.space), "heads": HEADS}
+    settings |= {"scene": scene_files(config.data, photos=config.photos)}
     sources = scene_sources(config.generator, config.data, photos=config.photos)
-    sources += noted_sources(lift) if lift else []
-    about = {"sources": listed(sources)}
-    claim_folder(config.out / "views.json", settings | {"backgrounds": backgrounds, "heads": HEADS}, about)
+    if lift:
+        sources += noted_sources(lift.on_disk("lift.json") if note else Path("lift.json"))
+    return settings, {"format": 2, "sources": listed(sources)}
 
 
-def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
+def _load_renderer(config: ViewsConfig) -> Function:
     from facelift.generators.stage import build_generator
 
     generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
-    known = [generator.landmarks(int(seed)) for seed in shard.seeds]
-    exact = np.stack([np.zeros((98, 3)), *(np.full((98, 3), np.nan) if e is None else e for e in known)])[1:]
-    posed = exact if config.lift is None else shard.lifted
-    rows = list(_render_faces(generator, config, shard.seeds, posed))
-    jpeg = [cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1] for image, *_ in rows]
-    stop = np.cumsum([len(data) for data in jpeg])
-    with written_whole(shard.target) as partial:
-        np.savez(
-            partial,
-            seed=shard.seeds,
-            landmarks=shard.lifted.astype(np.float32),
-            exact=exact.astype(np.float32),
-            face=np.array([row[3] for row in rows], np.int64),
-            rotation=np.array([row[1] for row in rows], np.float32).reshape(-1, 3, 3),
-            translation=np.array([row[2] for row in rows], np.float32).reshape(-1, 3),
-            visible=np.array([row[4] for row in rows], bool).reshape(-1, 98),
-            covered=np.array([row[5] for row in rows], bool).reshape(-1, 98),
-            jpeg=np.concatenate([np.zeros(0, np.uint8), *(data.ravel() for data in jpeg)]),
-            start=np.array([0, *stop[:-1]], np.int64)[: len(stop)],
-            stop=stop.astype(np.int64),
-        )
+    return lambda face, _clock: _render(generator, config, face)
 
 
-def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[tuple]:
-    """(image, R, t, index of the face, visible, covered) of every view."""
-    for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
-        rng = np.random.default_rng([int(seed), 7])
-        cameras = [config.space.sample(rng, points.astype(float)) for _ in range(config.views)]
-        rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
-        backgrounds = rng.integers(0, 2**31, config.views)
-        for rotation, translation, background in zip(rotations, translations, backgrounds, strict=True):
-            view = generator.render(
-                int(seed), rotation[None], translation[None], config.size, background=int(background)
-            )[0]
-            yield view.image, rotation, translation, index, view.visible, view.covered
+def _render(generator: Generator, config: ViewsConfig, face: _Face) -> RenderedFace:
+    """All views of a face, from cameras that its landmarks fit into."""
+    known = generator.landmarks(face.seed)
+    exact = np.full((98, 3), np.nan) if known is None else known
+    posed = exact if config.lift is None else face.lifted.astype(float)
+    rng = np.random.default_rng([face.seed, 7])
+    cameras = [config.space.sample(rng, posed) for _ in range(config.views)]
+    backgrounds = rng.integers(0, 2**31, config.views)
+    views = []
+    for (rotation, translation), background in zip(cameras, backgrounds, strict=True):
+        pose = (rotation[None], translation[None])
+        view = generator.render(face.seed, *pose, config.size, background=int(background))[0]
+        assert view.visible is not None and view.covered is not None  # a generator that knows its truth
+        jpeg = cv2.imencode(".jpg", view.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1].tobytes()
+        views.append(EncodedView(jpeg, rotation, translation, view.visible, view.covered))
+    return RenderedFace(face.seed, face.lifted, exact.astype(np.float32), views)
+
+
+def _write(folder: ShardFolder, name: str, faces: list[_Face], passages: list[Passage], board: Dashboard) -> None:
+    """A shard of which every face has failed is not written: that is no fault of the faces."""
+    if passages and all(passage.error for passage in passages):
+        folder.refuse(name, passages[0].error)
+        return
+    nowhere = np.full((98, 3), np.nan, np.float32)
+    done = [
+        passage.value or RenderedFace(face.seed, face.lifted, nowhere, (), passage.error)
+        for face, passage in zip(faces, passages, strict=True)
+    ]
+    with board.time("write"):
+        folder.write(name, shard_bytes(done), sum(len(face.views) for face in done))

@@ -10,6 +10,9 @@ HEADS = 2
 """Version of what a seed is: changes where the heads of the same seeds do, so that their labels and views are not
 mixed with older ones. 1: before blinks closed every eye; 2: with hard blinks, mixed and one-sided expressions."""
 
+ON_CPU = ("morphable", "procedural")
+"""Generators, by their names on the command line, that are no networks."""
+
 
 @dataclass(frozen=True)
 class View:

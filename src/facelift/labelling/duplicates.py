@@ -49,38 +49,38 @@ def difference_hash(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "32"]:
     return np.packbits(cells[:, 1:] > cells[:, :-1])
 
 
-class Seen:
-    """The faces that were kept: those of finished items by hash alone, those of the item under way whole."""
+class KeptOfItem:
+    """The faces of one item that are no copies of each other."""
+
+    def __init__(self, config: DuplicateConfig):
+        self._config = config
+        self._kept: list[Appearance] = []
+
+    def is_copy(self, face: Appearance) -> bool:
+        """Whether a face like this was kept."""
+        if not self._kept:
+            return False
+        motion = np.linalg.norm(np.stack([f.points for f in self._kept]) - face.points, axis=-1)[:, _INNER].max(-1)
+        change = np.abs(np.stack([f.thumbnail for f in self._kept]) - face.thumbnail).mean((1, 2))
+        return bool(((motion < self._config.motion) & (change < self._config.picture)).any())
+
+    def keep(self, face: Appearance) -> None:
+        """Remembers a face."""
+        self._kept.append(face)
+
+
+class KeptOfOthers:
+    """The faces of all finished items, by their hashes."""
 
     def __init__(self, config: DuplicateConfig):
         self._config = config
         self._hashes = np.zeros((0, 32), np.uint8)
-        self._item: list[Appearance] = []
+
+    def is_copy(self, look: UInt8[np.ndarray, "32"]) -> bool:
+        """Whether a face with a hash like this was kept."""
+        bits = np.bitwise_count(self._hashes ^ look).sum(-1, dtype=np.int64)
+        return bool((bits <= self._config.hash_bits).any())
 
     def remember(self, hashes: UInt8[np.ndarray, "n 32"]) -> None:
-        """Faces of finished items."""
+        """Faces of a finished item."""
         self._hashes = np.concatenate([self._hashes, hashes])
-
-    def is_copy(self, face: Appearance) -> bool:
-        """Whether a face like this was kept."""
-        return self._in_item(face) or self._in_others(face)
-
-    def keep(self, face: Appearance) -> None:
-        """Remembers a face of the item under way."""
-        self._item.append(face)
-
-    def finish_item(self) -> None:
-        """From now on its faces are those of another item."""
-        self.remember(np.array([face.hash for face in self._item], np.uint8).reshape(-1, 32))
-        self._item = []
-
-    def _in_item(self, face: Appearance) -> bool:
-        if not self._item:
-            return False
-        motion = np.linalg.norm(np.stack([f.points for f in self._item]) - face.points, axis=-1)[:, _INNER].max(-1)
-        change = np.abs(np.stack([f.thumbnail for f in self._item]) - face.thumbnail).mean((1, 2))
-        return bool(((motion < self._config.motion) & (change < self._config.picture)).any())
-
-    def _in_others(self, face: Appearance) -> bool:
-        bits = np.bitwise_count(self._hashes ^ face.hash).sum(-1, dtype=np.int64)
-        return bool((bits <= self._config.hash_bits).any())

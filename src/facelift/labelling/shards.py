@@ -1,5 +1,7 @@
-"""The file format of labelled frames: OUT/frames-00000.npz ... and OUT/frames.json. Described in docs/labels.md."""
+"""The file format of labelled frames: OUT/frames-00000.tar ... and OUT/frames.json. Described in docs/labels.md."""
 
+import json
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from facelift.archives import read_npz
-from facelift.atomic import written_whole
+from facelift.scale.store import Place, Store
+from facelift.scale.tar import META, map_tar, read_records, record_bytes, tar_bytes
 
 _QUALITY = 92
 """Of the stored JPEG."""
@@ -22,8 +25,8 @@ class LabelledFace:
     time_s: float
     reason: str
     """One of `gates.REASONS`."""
-    image: UInt8[np.ndarray, "s s 3"]
-    """The crop."""
+    jpeg: bytes
+    """The crop, by `encode`."""
     crop: np.ndarray
     """(4,) x0 y0 x1 y1 of the crop in px of the picture."""
     points: np.ndarray
@@ -75,6 +78,7 @@ class Shard:
     measures: Float32[np.ndarray, "n 4"]
     hash: UInt8[np.ndarray, "n 32"]
     jpeg: UInt8[np.ndarray, "bytes"]
+    """With the crops in it, from start to stop; of a stored shard the file itself, read where it is looked at."""
     start: Int64[np.ndarray, "n"]
     stop: Int64[np.ndarray, "n"]
 
@@ -90,50 +94,68 @@ _ROWS = {
     **{"frame": (), "time_s": (), "hash": (32,)},
 }
 _TYPES = {"frame": np.int64, "hash": np.uint8}
+_EMPTY = np.dtype(
+    [(name, np.dtype(_TYPES.get(name, np.float32)).str, row) for name, row in _ROWS.items()]
+    + [("item_of_face", "<i8", ()), ("reason", "<U8", ())]
+)
+"""A face's record."""
 
 
-def make_shard(items: list[FinishedItem]) -> Shard:
-    """The shard of these items."""
-    faces = [face for item in items for face in item.faces]
-    jpeg = [cv2.imencode(".jpg", f.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].ravel() for f in faces]
-    stop = np.cumsum([len(data) for data in jpeg], dtype=np.int64)
-    table = {
-        name: np.array([getattr(face, name) for face in faces], _TYPES.get(name, np.float32)).reshape(-1, *row)
-        for name, row in _ROWS.items()
-    }
-    return Shard(
-        item=np.array([item.key for item in items], str),
-        sequence=np.array([item.sequence for item in items], str),
-        pictures=np.array([item.pictures for item in items], np.int64),
-        duplicates=np.array([item.duplicates for item in items], np.int64),
-        error=np.array([item.error for item in items], str),
-        item_of_face=np.repeat(np.arange(len(items)), [len(item.faces) for item in items]),
-        reason=np.array([face.reason for face in faces], str),
-        jpeg=np.concatenate([np.zeros(0, np.uint8), *jpeg]),
-        start=np.concatenate([np.zeros(1, np.int64), stop])[: len(stop)],
-        stop=stop,
-        **table,
-    )
+_ITEMS = META + "items.json"
+_WHAT = "a shard of `facelift label frames`"
 
 
-def shard_path(folder: Path, index: int) -> Path:
-    """OUT/frames-00000.npz and on."""
-    return Path(folder) / f"frames-{index:05d}.npz"
+def encode(image: UInt8[np.ndarray, "s s 3"]) -> bytes:
+    """A crop, RGB, as it is stored."""
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
-def shard_paths(folder: Path) -> list[Path]:
-    """The shards of a folder, in order."""
-    return sorted(Path(folder).glob("frames-[0-9]*[0-9].npz"))
+def shard_bytes(items: list[FinishedItem], index: int) -> bytes:
+    """The file of shard `index`: of each face a .jpg and a .npy record, before them all a table of the items."""
+    columns = ("key", "sequence", "pictures", "duplicates", "error")
+    table = {column: [getattr(item, column) for item in items] for column in columns}
+    files = [(_ITEMS, json.dumps(table, indent=1).encode())]
+    faces = [(row, face) for row, item in enumerate(items) for face in item.faces]
+    for number, (row, face) in enumerate(faces):
+        values = {name: np.asarray(getattr(face, name), _TYPES.get(name, np.float32)) for name in _ROWS}
+        values |= {"item_of_face": np.asarray(row, np.int64), "reason": np.asarray(face.reason, "U8")}
+        sample = f"{index:05d}-{number:05d}"
+        files += [(f"{sample}.jpg", face.jpeg), (f"{sample}.npy", record_bytes(values))]
+    return tar_bytes(files)
 
 
-def save_shard(shard: Shard, path: Path) -> None:
-    """A kill at any moment leaves the whole file or none."""
-    with written_whole(path) as partial:
-        np.savez(partial, **{field.name: getattr(shard, field.name) for field in fields(Shard)})
+def shard_name(index: int) -> str:
+    """frames-00000.tar and on."""
+    return f"frames-{index:05d}.tar"
+
+
+def shard_paths(folder: Place) -> list[Path]:
+    """The shards of a folder, in order; those of an object store are fetched."""
+    store = Store(folder)
+    names = [name for name in store.sizes() if re.fullmatch(r"frames-\d+\.(tar|npz)", name)]
+    return [store.on_disk(name) for name in names]
 
 
 def load_shard(path: Path) -> Shard:
-    """Raises ValueError for a file that is no shard."""
-    keys = tuple(field.name for field in fields(Shard))
-    arrays = read_npz(path, "a shard of `facelift label frames`", keys)
-    return Shard(**{key: arrays[key] for key in keys})
+    """Raises ValueError for a file that is no shard. An .npz is one of an older version."""
+    if path.suffix == ".npz":
+        keys = tuple(field.name for field in fields(Shard))
+        arrays = read_npz(path, _WHAT, keys)
+        return Shard(**{key: arrays[key] for key in keys})
+    content, members = map_tar(path, _WHAT)
+    files = {member.name: member for member in members}
+    if _ITEMS not in files:
+        raise ValueError(f"{path}: expected {_WHAT}, found no {_ITEMS} in it")
+    items = json.loads(content[files[_ITEMS].start : files[_ITEMS].stop].tobytes())
+    pictures = [member for member in members if member.name.endswith(".jpg")]
+    records = [files[member.name.removesuffix(".jpg") + ".npy"] for member in pictures]
+    rows = read_records(content, records) if records else np.zeros(0, _EMPTY)
+    return Shard(
+        **{"item": np.array(items["key"], str)},
+        **{name: np.array(items[name], str) for name in ("sequence", "error")},
+        **{name: np.array(items[name], np.int64) for name in ("pictures", "duplicates")},
+        **{name: rows[name] for name in _EMPTY.names or ()},
+        jpeg=content,
+        start=np.array([member.start for member in pictures], np.int64),
+        stop=np.array([member.stop for member in pictures], np.int64),
+    )

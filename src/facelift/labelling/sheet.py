@@ -1,19 +1,17 @@
 """Contact sheets of labelled frames: what was kept, and what was rejected and why."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from facelift.atomic import written_whole
 from facelift.labelling.gates import KEPT
 from facelift.labelling.shards import Shard, load_shard, shard_paths
+from facelift.scale.store import Place, Store
 
 _TILE, _COLUMNS, _ROWS = 192, 10, 6
 
 
-def draw_sheets(folder: Path) -> None:
+def draw_sheets(folder: Place) -> None:
     """Writes kept.jpg and rejected.jpg of a folder of shards, each of faces evenly drawn from all shards."""
     paths = shard_paths(folder)
     for name in ("kept", "rejected"):
@@ -29,8 +27,7 @@ def draw_sheets(folder: Path) -> None:
         for path in dict.fromkeys(path for path, _ in chosen):
             shard = load_shard(path)
             tiles += [_tile(shard, face) for other, face in chosen if other == path]
-        with written_whole(folder / f"{name}.jpg") as partial:
-            partial.write_bytes(cv2.imencode(".jpg", _grid(tiles)[..., ::-1])[1].tobytes())
+        Store(folder).write(f"{name}.jpg", cv2.imencode(".jpg", _grid(tiles)[..., ::-1])[1].tobytes())
 
 
 def _tile(shard: Shard, face: int) -> UInt8[np.ndarray, "t t 3"]:

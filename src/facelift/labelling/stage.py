@@ -4,36 +4,40 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import tyro
 
 from facelift import __version__
-from facelift.atomic import claim_folder
 from facelift.boxes import tight_box
-from facelift.commands.report import explain, progress, tell
+from facelift.commands.report import explain
 from facelift.crops import crop_transform, cut
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detections, Detector2D
 from facelift.finders import FaceFinder, find_finder
-from facelift.labelling.duplicates import Appearance, DuplicateConfig, Seen, appearance
+from facelift.labelling.duplicates import Appearance, DuplicateConfig, KeptOfItem, KeptOfOthers, appearance
 from facelift.labelling.gates import KEPT, MEASURES, REASONS, GateConfig, Measures, judge, measure
 from facelift.labelling.shards import (
     FinishedItem,
     LabelledFace,
-    Shard,
+    encode,
     load_shard,
-    make_shard,
-    save_shard,
-    shard_path,
+    shard_bytes,
+    shard_name,
     shard_paths,
 )
 from facelift.labelling.sheet import draw_sheets
 from facelift.labelling.sources import Item, Picture, Sampling, find_items
 from facelift.onnx_lifter import weights_path
+from facelift.scale.dashboard import Dashboard
+from facelift.scale.engine import Engine, EngineName, RayConfig
+from facelift.scale.folder import ShardFolder
+from facelift.scale.stages import ITEM_ERRORS, Clock, Function, Passage, Stage
+from facelift.scale.store import Place, shown
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,10 @@ class FramesConfig:
     """Label the faces of videos and photos with 2D landmarks, for training."""
 
     sources: tyro.conf.Positional[tuple[str, ...]]
-    """Videos, photos, folders or globs of them, NAME.tar of packed sets, folders of CelebV-HQ."""
-    out: Path
-    """Folder of the shards. A stopped run goes on where it was; new sources are added."""
+    """Videos, photos, folders or globs of them (URLs of an object store too), NAME.tar of packed sets, folders of
+    CelebV-HQ."""
+    out: Place
+    """Folder of the shards, or its URL. A stopped run goes on where it was; new sources are added."""
     detector: str = "small"
     """small (the lifter that comes with the package), or the path of an exported 2D detector or lifter."""
     finder: Literal["auto", "mediapipe"] = "auto"
@@ -61,6 +66,11 @@ class FramesConfig:
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     largest_crop: int = 192
     """Side of a stored crop, px, unless the face is smaller: nothing is enlarged."""
+    engine: EngineName = "local"
+    """local: processes on this machine; ray: actors on a Ray cluster."""
+    workers: int = 0
+    """Processes or actors that decode, find and detect; 0 for one a core."""
+    ray: RayConfig = field(default_factory=RayConfig)
     shard_pictures: int = 500
     """Pictures of a shard, the most that a kill can cost; a video is never divided."""
 
@@ -69,29 +79,45 @@ class FramesConfig:
             raise ValueError("--detector: expected one that tells its uncertainty, found mediapipe, which does not")
 
 
-def label_frames(config: FramesConfig, *, detector: Detector2D | None = None, finder: FaceFinder | None = None) -> Path:
+def label_frames(
+    config: FramesConfig, *, detector: Detector2D | None = None, finder: FaceFinder | None = None
+) -> Place:
     """Labels what no shard of the folder holds yet, writes the contact sheets, and logs the counts; returns the folder.
 
-    `detector` and `finder` stand in for the ones that `config` names. A broken photo or video is named and counted.
-    Raises ValueError if the folder holds shards of other settings, FileNotFoundError for a source that does not exist.
+    `detector` and `finder` stand in for the ones that `config` names; with several workers they must pickle. A broken
+    photo or video is named and counted. Raises ValueError if the folder holds shards of other settings or another run
+    is at work in it, FileNotFoundError for a source that does not exist.
     """
     items = find_items(config.sources, config.sampling)
-    labeller = _Labeller(config, detector, finder)
-    claim_folder(config.out / "frames.json", _settings(config, detector, finder), {"facelift": __version__})
-    paths = shard_paths(config.out)
-    done = {str(key) for path in paths for key in labeller.remember(load_shard(path))}
-    missing = [item for item in items if item.key not in done]
-    log.info("%s: %d of %d photos and videos to do", config.out, len(missing), len(items))
-    next_index = 1 + int(paths[-1].stem.removeprefix("frames-")) if paths else 0
-    for index, shard in enumerate(labeller.shards(missing), next_index):
-        save_shard(shard, shard_path(config.out, index))
-    draw_sheets(config.out)
+    settings = _settings(config, detector, finder)
+    folder = frames_folder(config.out)
+    with folder.run(settings, {"facelift": __version__}):
+        writer = _Writer(config, folder)
+        missing = [item for item in items if item.key not in writer.done]
+        log.info("%s: %d of %d photos and videos to do", config.out, len(missing), len(items))
+        engine = Engine(config.engine, config.workers, config.ray)
+        stages = [Stage("label", partial(_load_labeller, config, detector, finder), gpu=True)]
+        workers = engine.count(len(missing))
+        board = Dashboard("items", len(missing), workers, ("decode", "find", "detect"), here=("compare", "write"))
+        with closing(engine.run(stages, missing)) as passages, board:
+            for item, passage in zip(missing, board.watch(passages), strict=True):
+                writer.add(item, passage, board)
+            writer.finish(board)
+        draw_sheets(config.out)
     for line in summary(config.out):
         log.info("%s", line)
-    return config.out
+    folder.raise_unwritten()
+    return shown(config.out)
 
 
-def summary(folder: Path) -> list[str]:
+def frames_folder(place: Place) -> ShardFolder:
+    """The folder of shards frames-*.tar; those of older versions are .npz."""
+    return ShardFolder(
+        place, "frames", (".tar", ".npz"), lambda store, name: len(load_shard(store.on_disk(name)).frame)
+    )
+
+
+def summary(folder: Place) -> list[str]:
     """Lines that tell what all shards of a folder hold: pictures, faces by verdict, duplicates, what was broken."""
     counts: Counter[str] = Counter()
     broken = []
@@ -101,66 +127,106 @@ def summary(folder: Path) -> list[str]:
         counts["items"] += len(shard.item)
         counts["pictures"] += int(shard.pictures.sum())
         counts["duplicate"] += int(shard.duplicates.sum())
+        faces = np.bincount(shard.item_of_face, minlength=len(shard.item)) + shard.duplicates
+        counts["without"] += int(((faces == 0) & (shard.error == "")).sum())
         broken += [str(error) for error in shard.error if error]
     found = counts["duplicate"] + sum(counts[reason] for reason in REASONS)
     lines = [f"{counts['pictures']} pictures of {counts['items']} photos and videos: {found} faces found"]
     for verdict in (*REASONS[1:], "duplicate", KEPT):
         lines.append(f"  {verdict:10s} {counts[verdict]:7d}  {100 * counts[verdict] / max(found, 1):5.1f} %")
+    lines.append(f"{counts['without']} photos and videos without a face")
     return [*lines, f"{len(broken)} broken", *(f"  {error}" for error in broken)]
 
 
+class _Writer:
+    """Makes shards of finished items, in their order."""
+
+    def __init__(self, config: FramesConfig, folder: ShardFolder):
+        self._config, self._folder = config, folder
+        self._kept = KeptOfOthers(config.duplicates)
+        self._part: list[FinishedItem] = []
+        self._failed = 0
+        names = sorted(folder.entries)
+        self.done: set[str] = set()
+        """Keys of the items that shards hold."""
+        for name in names:
+            shard = load_shard(folder.store.on_disk(name))
+            self.done |= set(shard.item.tolist())
+            self._kept.remember(shard.hash[shard.reason == KEPT])
+        self._index = 1 + max((int(name[7:].partition(".")[0]) for name in names), default=-1)
+
+    def add(self, item: Item, passage: Passage, board: Dashboard) -> None:
+        """Takes an item; every so many pictures, writes a shard."""
+        self._failed += passage.value is None
+        finished = passage.value or FinishedItem(item.key, item.sequence, error=f"{item.name}: {passage.error}")
+        with board.time("compare"):
+            self._drop_copies(finished)
+        if finished.error and not passage.error:
+            board.counts["broken"] += 1
+            board.say(f"broken: {finished.error}", logging.WARNING)
+        board.counts["kept"] += sum(face.reason == KEPT for face in finished.faces)
+        self._part.append(finished)
+        if sum(max(1, one.pictures) for one in self._part) >= self._config.shard_pictures:
+            self.finish(board)
+
+    def finish(self, board: Dashboard) -> None:
+        """Writes what there is. Where every item has failed it is not written: that is no fault of the items."""
+        if not self._part:
+            return
+        name = shard_name(self._index)
+        if self._failed == len(self._part):
+            self._folder.refuse(name, self._part[0].error)
+        else:
+            with board.time("write"):
+                content = shard_bytes(self._part, self._index)
+                self._folder.write(name, content, sum(len(item.faces) for item in self._part))
+        self._index, self._part, self._failed = self._index + 1, [], 0
+
+    def _drop_copies(self, finished: FinishedItem) -> None:
+        """Leaves out the faces that another item had before."""
+        new = [face for face in finished.faces if face.reason != KEPT or not self._kept.is_copy(face.hash)]
+        finished.duplicates += len(finished.faces) - len(new)
+        finished.faces = new
+        hashes = [face.hash for face in new if face.reason == KEPT]
+        self._kept.remember(np.array(hashes, np.uint8).reshape(-1, 32))
+
+
+def _load_labeller(config: FramesConfig, detector: Detector2D | None, finder: FaceFinder | None) -> Function:
+    return _Labeller(config, detector or build_detector(config.detector, refine=True, mirror=True), finder).finish
+
+
 class _Labeller:
-    """Turns items into shards."""
+    """Finds, detects and judges the faces of items."""
 
-    def __init__(self, config: FramesConfig, detector: Detector2D | None, finder: FaceFinder | None):
-        self._config = config
-        self._detector = detector or build_detector(config.detector, refine=True, mirror=True)
-        self._finder = finder
-        self._seen = Seen(config.duplicates)
+    def __init__(self, config: FramesConfig, detector: Detector2D, finder: FaceFinder | None):
+        self._config, self._detector, self._finder = config, detector, finder
 
-    def remember(self, shard: Shard) -> list[str]:
-        """Takes note of a finished shard's faces; returns the keys of its items."""
-        self._seen.remember(shard.hash[shard.reason == KEPT])
-        return shard.item.tolist()
-
-    def shards(self, items: list[Item]) -> Iterator[Shard]:
-        """Every so many pictures, a shard."""
-        part: list[FinishedItem] = []
-        for number, item in enumerate(items, 1):
-            progress(f"[{number}/{len(items)}] {item.key}")
-            part.append(self._finish(item))
-            if sum(max(1, finished.pictures) for finished in part) >= self._config.shard_pictures:
-                yield make_shard(part)
-                part = []
-        if part:
-            yield make_shard(part)
-        progress("")
-
-    def _finish(self, item: Item) -> FinishedItem:
-        """All faces of an item, up to where it is broken."""
-        finished = FinishedItem(item.key, item.sequence)
-        for picture in _until_broken(item, finished):
+    def finish(self, item: Item, clock: Clock) -> FinishedItem:
+        """All faces of an item, up to where it is broken, but for near-identical ones."""
+        finished, kept = FinishedItem(item.key, item.sequence), KeptOfItem(self._config.duplicates)
+        for picture in _until_broken(item, finished, clock):
             finished.pictures += 1
-            self._label(picture, finished)
-        self._seen.finish_item()
+            self._label(picture, finished, kept, clock)
         return finished
 
-    def _label(self, picture: Picture, finished: FinishedItem) -> None:
-        boxes = self._boxes(picture)
+    def _label(self, picture: Picture, finished: FinishedItem, kept: KeptOfItem, clock: Clock) -> None:
+        with clock.time("find"):
+            boxes = self._boxes(picture)
         if not len(boxes):
             return
-        found = self._detector.detect([picture.pixels] * len(boxes), boxes)
+        with clock.time("detect"):
+            found = self._detector.detect([picture.pixels] * len(boxes), boxes)
         height, width = picture.pixels.shape[:2]
         measures = measure(found, width, height)
         for index, reason in enumerate(judge(measures, self._config.gates)):
             if not found.found[index] or not measures.size_px[index] > 0:
                 continue
             face, look = _cut(picture, found, measures, index, reason, self._config.largest_crop)
-            if reason == KEPT and self._seen.is_copy(look):
+            if reason == KEPT and kept.is_copy(look):
                 finished.duplicates += 1
                 continue
             if reason == KEPT:
-                self._seen.keep(look)
+                kept.keep(look)
             finished.faces.append(face)
 
     def _boxes(self, picture: Picture) -> np.ndarray:
@@ -174,13 +240,19 @@ class _Labeller:
         return np.where(good[:, None], framed, picture.boxes)
 
 
-def _until_broken(item: Item, finished: FinishedItem) -> Iterator[Picture]:
-    """Its pictures; where it cannot be read on, that is told and noted."""
-    try:
-        yield from item.read()
-    except (ValueError, OSError) as error:
-        finished.error = explain(error)
-        tell(f"broken: {finished.error}")
+def _until_broken(item: Item, finished: FinishedItem, clock: Clock) -> Iterator[Picture]:
+    """Its pictures; where it cannot be read on, that is noted."""
+    pictures = item.read()
+    while True:
+        try:
+            with clock.time("decode"):
+                picture = next(pictures, None)
+        except ITEM_ERRORS as error:
+            finished.error = explain(error)
+            return
+        if picture is None:
+            return
+        yield picture
 
 
 def _cut(
@@ -197,7 +269,7 @@ def _cut(
         picture.frame,
         picture.time_s,
         reason,
-        image,
+        encode(image),
         crop=transform.to_image(np.array([[0.0, 0.0], [transform.size, transform.size]])).ravel(),
         points=points,
         covariance=found.covariances[index] * transform.scale**2,
@@ -216,6 +288,7 @@ def _settings(config: FramesConfig, detector: Detector2D | None, finder: FaceFin
         "detector": type(detector).__name__ if detector else f"{path.name} sha256:{digest}",
         "finder": type(finder).__name__ if finder else config.finder,
         **{name: asdict(getattr(config, name)) for name in ("sampling", "gates", "duplicates")},
+        "keys": "name and digest",
         "largest_crop": config.largest_crop,
         "crop_scale": CROP_SCALE,
     }

@@ -125,7 +125,9 @@ def observe(detector: Detector2D, seen: RigViews, rig: Rig, *, second_look: bool
 def unobserved(views: int) -> Observations:
     """Stands for a face that could not be rendered or looked at: found in no view; a batch of one."""
     nowhere = np.full((1, views, WFLW98.size, 2), np.nan)
-    return Observations(nowhere, np.zeros(nowhere.shape[:3]), np.zeros((1, views), bool), None, np.full((1, 98, 3), np.nan))
+    return Observations(
+        nowhere, np.zeros(nowhere.shape[:3]), np.zeros((1, views), bool), None, np.full((1, 98, 3), np.nan)
+    )
 
 
 def _detect(detector: Detector2D, images: Sequence, boxes: np.ndarray, truth: np.ndarray, size: int) -> Observations:

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,12 +14,11 @@ import numpy as np
 
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
-from facelift.generators.protocol import HEADS
+from facelift.generators.protocol import HEADS, ON_CPU
 from facelift.generators.stage import build_generator
 from facelift.landmarks import WFLW98
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
-    Observations,
     ViewSource,
     load_observations,
     observe,
@@ -41,12 +39,9 @@ from facelift.scale.engine import Engine, EngineName, RayConfig
 from facelift.scale.folder import ShardFolder
 from facelift.scale.stages import Function, Passage, Stage
 from facelift.scale.store import Place, shown
-from facelift.sources import exported_sources, listed, scene_sources, unrecorded
+from facelift.sources import exported_sources, listed, scene_files, scene_sources, unrecorded
 
 log = logging.getLogger(__name__)
-
-ON_CPU = ("morphable", "procedural")
-"""Generators that are no networks."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +234,7 @@ def _describe(
     fixed = {
         "generator": generator.name if generator else config.generator,
         "heads": HEADS,
-        "backgrounds": config.photos and bool(config.data or os.environ.get("FACELIFT_DATA")),
+        "scene": scene_files(config.data, photos=config.photos),
         "detector": type(detector).__name__ if detector else _identity(config.detector),
         "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),
         "competence": asdict(competence_of(config.detector)),

@@ -119,4 +119,3 @@ class Dashboard:
 def _up(lines: int) -> str:
     """To the start of the first of so many lines, all erased."""
     return "\r" + "\x1b[1A" * (lines - 1) + "\x1b[J"
-

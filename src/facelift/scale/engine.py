@@ -1,7 +1,7 @@
 """`--engine local|ray`: where the stages of a pipeline run."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,16 +43,19 @@ class Engine:
         """How many workers so many items are shared among."""
         return max(1, min(self.workers or _cores(self), items))
 
-    def run(self, stages: Sequence[Stage], items: Sequence[Any]) -> Iterator[Passage]:
+    def run(self, stages: Sequence[Stage], items: Sequence[Any]) -> Generator[Passage, None, None]:
         """What becomes of each item, in their order. Close it to end the workers early."""
         workers = self.count(len(items))
         if not items:
-            return iter(())
+            return
         if self.name == "ray":
             from facelift.scale.ray_engine import run_ray
 
-            return run_ray(stages, items, workers, self.ray)
-        return run_here(stages, items) if workers == 1 else run_processes(stages, items, workers)
+            yield from run_ray(stages, items, workers, self.ray)
+        elif workers == 1:
+            yield from run_here(stages, items)
+        else:
+            yield from run_processes(stages, items, workers)
 
 
 def _cores(engine: Engine) -> int:

@@ -5,6 +5,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -85,10 +86,8 @@ class _Pool:
         """Hands an item to an idle worker; one that died meanwhile is found out by `results`."""
         pipe = self._idle.pop()
         self._given[pipe] = passage
-        try:
+        with suppress(OSError):
             pipe.send(passage)
-        except OSError:
-            pass
 
     def results(self) -> Iterator[tuple[Passage, bool]]:
         """Waits for one or more of the items that were given: (passage, whether its worker has lived to its end)."""

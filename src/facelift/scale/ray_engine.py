@@ -4,12 +4,13 @@ Ray Data holds producers back while consumers are behind, so that memory is boun
 run in one actor, one after the other: pictures cross from process to process only where the hardware changes.
 """
 
+import logging
 import os
 import pickle
 import traceback
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from facelift.scale.stages import Chain, Passage, Stage
 
@@ -27,10 +28,12 @@ def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"passage": pickle.dumps(Passage(number, item))} for number, item in enumerate(items)]
-    data = ray.data.from_items(rows, override_num_blocks=len(rows))  # an item is a task: they take seconds, not less
+    data: ray.data.Dataset = ray.data.from_items(
+        rows, override_num_blocks=len(rows)
+    )  # an item is a task: they take seconds, not less
     for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
         data = data.map(
-            _Actor,
+            cast(Any, _Actor),
             fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             num_cpus=1,
@@ -77,4 +80,4 @@ def _connect(config: "RayConfig") -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    ray.init(address=config.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    ray.init(address=config.address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)

@@ -123,8 +123,8 @@ def fetched(place: Place) -> Iterator[Path]:
 
 
 def fingerprint(place: Place, *, ends: int = 1 << 20) -> str:
-    """16 hexadecimal digits that tell files apart wherever they lie: a digest of a file's size and of its first and last
-    MiB, so that a long video need not be read twice."""
+    """16 hexadecimal digits that tell files apart wherever they lie: a digest of size, first and last MiB, so that a
+    long video need not be read twice."""
     path = local_path(place)
     if path is not None:
         size = path.stat().st_size

@@ -96,7 +96,7 @@ def label_frames(
         missing = [item for item in items if item.key not in writer.done]
         log.info("%s: %d of %d photos and videos to do", config.out, len(missing), len(items))
         engine = Engine(config.engine, config.workers, config.ray)
-        stages = [Stage("label", partial(_load_labeller, config, detector, finder), gpu=True)]
+        stages = [Stage("label", partial(load_labeller, config, detector, finder), gpu=True)]
         workers = engine.count(len(missing))
         board = Dashboard("items", len(missing), workers, ("decode", "find", "detect"), here=("compare", "write"))
         with closing(engine.run(stages, missing)) as passages, board:
@@ -191,7 +191,8 @@ class _Writer:
         self._kept.remember(np.array(hashes, np.uint8).reshape(-1, 32))
 
 
-def _load_labeller(config: FramesConfig, detector: Detector2D | None, finder: FaceFinder | None) -> Function:
+def load_labeller(config: FramesConfig, detector: Detector2D | None, finder: FaceFinder | None) -> Function:
+    """What a worker does with an item."""
     return _Labeller(config, detector or build_detector(config.detector, refine=True, mirror=True), finder).finish
 
 

@@ -58,6 +58,7 @@ class ShardFolder:
         damaged shard is named and removed, to be made anew.
         """
         with only_run(self.store):
+            self.store.remove_partial()
             self._claim(settings, about)
             self.scan(remove_damaged=True)
             try:

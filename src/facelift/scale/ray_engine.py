@@ -22,7 +22,7 @@ def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config:
     """In the order of `items`. Actors and machines that die are replaced by Ray, and their items done again."""
     import ray
 
-    _connect(config)
+    _connect(config, workers)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
@@ -74,10 +74,14 @@ class _Actor:
         return {"passage": pickle.dumps(answer, protocol=5)}
 
 
-def _connect(config: "RayConfig") -> None:
+def _connect(config: "RayConfig", workers: int = 0) -> None:
+    """To the running cluster, else starts one here, with a core for each worker."""
     import ray
 
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    ray.init(address=config.address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    here = {} if config.address else {"num_cpus": max(workers, os.cpu_count() or 1)}
+    ray.init(
+        address=config.address, **here, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
+    )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from facelift.atomic import written_whole
+from facelift.atomic import PARTIAL, written_whole
 
 Place = str | Path
 """A folder or file: a path, or a URL."""
@@ -69,6 +69,11 @@ class Store:
             (self.folder / name).unlink()
         else:
             self._files.rm_file(f"{self._root}/{name}")
+
+    def remove_partial(self) -> None:
+        """Removes what killed runs have left half-written; for the only run in the folder."""
+        for path in self.folder.glob(PARTIAL + "*") if self.folder else ():
+            path.unlink(missing_ok=True)
 
     def on_disk(self, name: str) -> Path:
         """The file as one of this machine; one of an object store is fetched once, to FACELIFT_CACHE or a temporary

@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "mesh": Command("MediaPipe's dense points of photos", "facelift.datasets.mesh_labels", "MeshConfig", "mesh"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
+    "shards": Command("what a folder of shards holds", "facelift.commands.shards", "ShardsConfig", "list_shards"),
     "heads": Command(
         "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
     ),
@@ -40,6 +41,9 @@ COMMANDS = {
     ),
     "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
 }
+
+EXTRAS = {"ray": "ray", "fsspec": "stores"}
+"""Which extra brings a package; the others come with `train`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +95,8 @@ def _missing(name: str, error: ModuleNotFoundError) -> int:
     package = (error.name or "").partition(".")[0]
     if package == "facelift":
         raise error
-    print(f"facelift {name}: needs {package}, not installed: pip install '.[train]' in a clone", file=sys.stderr)
+    extra = EXTRAS.get(package, "train")
+    print(f"facelift {name}: needs {package}, not installed: pip install '.[{extra}]' in a clone", file=sys.stderr)
     return 1
 
 

@@ -20,3 +20,43 @@ def test_more_processes_see_the_same_samples_as_one_with_a_larger_batch():
     one = indices(7, batch=6, count=50, seed=2)
     two = np.concatenate([indices(7, batch=3, count=50, seed=2, rank=rank, world=2) for rank in range(2)])
     np.testing.assert_array_equal(one, two)
+
+
+SHARD = np.repeat(np.arange(7), [5, 3, 8, 1, 6, 4, 9])
+
+
+def streamed(step, batch=3, rank=0, world=1, window=2):
+    return indices(step, batch=batch, count=36, seed=4, rank=rank, world=world, shard=SHARD, window=window)
+
+
+def test_streaming_sees_every_sample_once_an_epoch_over_all_ranks_and_workers():
+    """Three ranks with two workers each, who take the steps in turn; 36 samples in batches of 3: 4 steps an epoch."""
+    for epoch in range(3):
+        seen = [
+            streamed(step, rank=rank, world=3)
+            for rank in range(3)
+            for worker in range(2)
+            for step in range(4 * epoch + worker, 4 * epoch + 4, 2)
+        ]
+        assert sorted(np.concatenate(seen)) == list(range(36))
+
+
+def test_streaming_reads_a_few_shards_at_a_time_and_none_again():
+    order = np.concatenate([streamed(step) for step in range(12)])
+    groups = [set(SHARD[order[i : i + 1]]) for i in range(36)]
+    seen, group = set(), set()
+    for (shard,) in groups:
+        if shard not in group and len(group) == 2:
+            assert not group & seen
+            seen, group = seen | group, set()
+        assert shard not in seen
+        group.add(shard)
+    other = np.concatenate([streamed(step) for step in range(12, 24)])
+    assert sorted(other) == sorted(order) == list(range(36)) and other.tolist() != order.tolist()
+    first = order[: sum(np.isin(SHARD, list(dict.fromkeys(SHARD[order]))[:2]))]
+    assert (np.diff(SHARD[first]) != 0).sum() > 1, "the samples of a window's shards are mixed"
+
+
+def test_streaming_on_more_processes_sees_what_one_sees():
+    one = streamed(5, batch=6)
+    np.testing.assert_array_equal(one, np.concatenate([streamed(5, rank=rank, world=2) for rank in range(2)]))

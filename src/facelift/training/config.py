@@ -6,6 +6,7 @@ from typing import Literal
 
 from facelift.datasets.augment import Augmentation
 from facelift.models.m3lrn_config import M3LRNConfig
+from facelift.scale.store import Place
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,11 @@ class LifterConfig:
     """Train the lifter: multi-view renders with lifted 3D labels, and real photos with 2D labels."""
 
     loop: LoopConfig
-    views: Path
-    """Folder of cached renders with lifted pseudo-labels, by `facelift views`."""
+    views: Place
+    """Folder of cached renders with lifted pseudo-labels, by `facelift views`, or its URL in an object store."""
+    stream: int = 0
+    """Read the views from so many shards at a time, then from the next ones: for caches larger than the memory. 0 draws
+    from all of them."""
     heads: int | None = None
     """Learn from the first so many heads of the cache alone."""
     dev_heads: int = 0
@@ -206,7 +210,7 @@ class LifterConfig:
     """torchvision's checkpoint for the encoders resnet50 and resnet152."""
     real_share: float = 0.5
     """Share of real photos in a batch; 0: multi-view alone, 1: multi-frame alone."""
-    frames: tuple[Path, ...] = ()
+    frames: tuple[Place, ...] = ()
     """Folders of frames with 2D pseudo-labels, by `facelift label frames`."""
     frames_share: float = 0.5
     """Share of the real part of a batch that is drawn from --frames."""

@@ -1,8 +1,11 @@
 """The sources of a training, from its settings; importable without torch."""
 
+from pathlib import Path
+
 from facelift.datasets.views import views_settings
 from facelift.morphable.linear import load_linear_model
 from facelift.onnx_lifter import weights_path
+from facelift.scale.store import Store
 from facelift.sources import (
     FARL,
     LAPA,
@@ -45,7 +48,8 @@ def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig) -
     for name, note in NOTES.items():
         folders = given.get(name, ())
         for folder in folders if isinstance(folders, tuple) else (folders,):
-            found += noted_sources(folder / note)
+            store = Store(folder)
+            found += noted_sources(store.on_disk(note) if store.exists(note) else Path(note))
     if isinstance(config, M3LRNTrainConfig):
         found += load_linear_model(config.model).sources
     if isinstance(config, LifterConfig) and config.render:

@@ -109,7 +109,8 @@ class LifterTask:
         labelled = self._labelled(real)
         place = {"seed": loop.seed, "rank": rank, "world": world}
         chosen_real = indices(step, batch=labelled, count=len(self.real), **place)
-        chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place)
+        shards = {"shard": self.views.shard[self.rendered], "window": self.config.stream}
+        chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place, **shards)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         frames = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
         if self.frames:

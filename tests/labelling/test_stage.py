@@ -152,3 +152,22 @@ def test_celebv_hq_is_read_by_clip_and_sampled_by_video(tmp_path):
     assert [str(item).rsplit("/", 1)[-1] for item in shard.item] == ["abc_0", "abc_1"]
     assert len(set(shard.sequence.tolist())) == 1 and shard.frame.tolist() == [5, 15, 25, 35]
     np.testing.assert_allclose(shard.time_s, [0.5, 1.5, 2.5, 3.5])
+
+
+def test_two_workers_write_the_bytes_that_one_writes(folder, tmp_path):
+    for workers in (1, 2):
+        run(tmp_path / str(workers), folder, workers=workers)
+    one, two = ([path.read_bytes() for path in shard_paths(tmp_path / name)] for name in ("1", "2"))
+    assert one == two and len(one) >= 3
+
+
+def test_sources_and_shards_may_be_in_an_object_store(folder, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("FACELIFT_CACHE", str(tmp_path / "cache"))
+    files, root = fsspec.filesystem("memory"), f"memory://{tmp_path.name}"
+    for path in folder.iterdir():
+        files.pipe_file(f"/{tmp_path.name}/in/{path.name}", path.read_bytes())
+    out = run(f"{root}/out", f"{root}/in/*.jpg", f"{root}/in/talk.avi")
+    assert out == f"{root}/out" and rows(out) == KEPT
+    run(out, folder)  # the same files on a disk: nothing to do
+    assert rows(out) == KEPT and files.exists(f"/{tmp_path.name}/out/kept.jpg")

@@ -18,6 +18,7 @@ from facelift.lifting.masks import MaskConfig
 from facelift.lifting.rig import rig
 from facelift.lifting.shards import Shard, load_shard, load_shards, shard_name
 from facelift.lifting.stage import LiftConfig, lift
+from facelift.onnx_lifter import weights_path
 
 pytest.importorskip("numba")
 VIEWS = rig()
@@ -201,6 +202,51 @@ def test_numbers_below_one(tmp_path, name):
 def test_an_unknown_detector_is_named(tmp_path, workers):
     with pytest.raises(FileNotFoundError, match="found 'nonsense'"):
         lift(_config(tmp_path / "out", detector="nonsense", workers=workers), generator=FakeGenerator())
+
+
+class Hollow(FakeGenerator):
+    """Some of its seeds cannot be rendered."""
+
+    def __init__(self, bad):
+        self.bad = bad
+
+    def render(self, seed, *arguments, **options):
+        if seed in self.bad:
+            raise ValueError(f"seed {seed}: expected a face, found a hole")
+        return super().render(seed, *arguments, **options)
+
+
+def test_faces_that_cannot_be_rendered_are_named_and_rejected(tmp_path, caplog):
+    """Covariances of the others stay; a shard of failures alone is not taken for a fault of its faces."""
+    detector = FakeDetector(VIEWS, noise_px=1, covariances=True)
+    lift(_config(tmp_path / "out"), generator=Hollow({1}), detector=detector)
+    assert "failed: render: seed 1: expected a face, found a hole" in caplog.text
+    shards = load_shards(tmp_path / "out")
+    assert shards.accepted.tolist() == [True, False, True, True, True] and np.isnan(shards.points[1]).all()
+    with pytest.raises(OSError, match=r"2 shards not written, start again: lift-00000\.npz: render: seed 0"):
+        lift(_config(tmp_path / "two"), generator=Hollow(range(4)), detector=detector)
+    assert load_shards(tmp_path / "two").seed.tolist() == [4]
+    with pytest.raises(OSError, match="found 3 in a row that cannot be: render: seed 4"):
+        lift(_config(tmp_path / "all"), generator=Hollow(range(5)), detector=detector)
+
+
+def test_a_detector_that_is_cut_off_is_named(tmp_path):
+    whole = weights_path("small").read_bytes()
+    for name, content in (("cut.onnx", whole[: len(whole) // 2]), ("text.onnx", b"no weights"), ("empty.onnx", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}: expected weights in ONNX format"):
+            lift(_config(tmp_path / "out", detector=str(tmp_path / name)), generator=FakeGenerator())
+        assert not list((tmp_path / "out").glob("lift-*.npz"))
+        (tmp_path / "out" / "lift.json").unlink()
+
+
+def test_shards_in_an_object_store_are_those_of_a_disk(tmp_path):
+    pytest.importorskip("fsspec")
+    url = f"memory://{tmp_path.name}/out"
+    assert _lift(url, faces=3) == url
+    _lift(url)
+    _lift(tmp_path / "out")
+    _same(load_shards(url), load_shards(tmp_path / "out"))
 
 
 def test_configuration_needs_neither_torch_nor_numba():

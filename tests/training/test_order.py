@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from facelift.training.order import indices
+from facelift.training.order import indices, streamed_indices
 
 
 def test_an_epoch_sees_every_sample_once_over_all_processes():
@@ -26,7 +26,7 @@ SHARD = np.repeat(np.arange(7), [5, 3, 8, 1, 6, 4, 9])
 
 
 def streamed(step, batch=3, rank=0, world=1, window=2):
-    return indices(step, batch=batch, count=36, seed=4, rank=rank, world=world, shard=SHARD, window=window)
+    return streamed_indices(step, SHARD, window, batch=batch, seed=4, rank=rank, world=world)
 
 
 def test_streaming_sees_every_sample_once_an_epoch_over_all_ranks_and_workers():

@@ -81,7 +81,6 @@ def _connect(config: "RayConfig", workers: int = 0) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    here = {} if config.address else {"num_cpus": max(workers, os.cpu_count() or 1)}
-    ray.init(
-        address=config.address, **here, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
-    )
+    cores = None if config.address else max(workers, os.cpu_count() or 1)
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.WARNING}
+    ray.init(address=config.address, num_cpus=cores, **quiet)

@@ -38,7 +38,7 @@ from facelift.training.config import LifterConfig
 from facelift.training.dev_metrics import head_errors, visible_nme
 from facelift.training.inputs import training_sources
 from facelift.training.loop import Batch, train, training_device
-from facelift.training.order import indices, sample_rng
+from facelift.training.order import indices, sample_rng, streamed_indices
 from facelift.training.photos import training_photos
 from facelift.training.pictures import draw_points, sheet
 from facelift.training.teacher import Teacher
@@ -109,8 +109,7 @@ class LifterTask:
         labelled = self._labelled(real)
         place = {"seed": loop.seed, "rank": rank, "world": world}
         chosen_real = indices(step, batch=labelled, count=len(self.real), **place)
-        shards = {"shard": self.views.shard[self.rendered], "window": self.config.stream}
-        chosen_views = indices(step, batch=loop.batch - real, count=len(self.rendered), **place, **shards)
+        chosen_views = self._chosen_views(step, loop.batch - real, place)
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         frames = [self._real(self.real[key], rng) for key, rng in zip(chosen_real, rngs, strict=False)]
         if self.frames:
@@ -127,6 +126,13 @@ class LifterTask:
             "frame_hidden": _stack(frames, "hidden", (98, 2)),
             "frame_weight": _stack(frames, "weight", (98,)),
         }
+
+    def _chosen_views(self, step: int, batch: int, place: dict[str, int]) -> np.ndarray:
+        """Rows of `rendered`, from all shards or from a few at a time."""
+        window = self.config.stream
+        if window:
+            return streamed_indices(step, self.views.shard[self.rendered], window, batch=batch, **place)
+        return indices(step, batch=batch, count=len(self.rendered), **place)
 
     def _labelled(self, real: int) -> int:
         """How many of a batch's real faces are photos that people labelled; the others are pseudo-labelled frames."""

@@ -109,3 +109,16 @@ def test_the_shipped_lifter_names_what_it_learned_from():
     names = {source.name for source in exported_sources("small")}
     assert {"AFLW photos with MERL-RAV labels", "ICT-FaceKit Light"} <= names
     assert not any(name.startswith("whatever") for name in names)
+
+
+def test_scenes_are_known_by_the_content_of_their_files(tmp_path):
+    """Not by whether there are any, nor by where they lie."""
+    from facelift.sources import PHOTOS, scene_files
+
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / PHOTOS).write_bytes(content)
+        (tmp_path / name / "other.npz").write_bytes(name.encode())
+    a, b, c = (scene_files(tmp_path / name) for name in "abc")
+    assert a == b != c and set(a) == {PHOTOS}
+    assert scene_files(tmp_path / "a", photos=False) == {}

@@ -2,6 +2,8 @@
 
     python benchmarks/bench_scale.py [--faces 12] [--repeats 3] [--stage lift|frames] [--out FILE.json]
 
+The bare loop also tells CPU seconds an item without the start (`cpu_steady`) and pictures in all.
+
 `lift` renders 41 views of each head at 256 px, detects with the shipped lifter and lifts; `frames` decodes, finds,
 detects and judges photos (of `benchmarks/kill_runs.py`). The bare loop calls the same functions one after the other,
 with no engine, shard or dashboard. Every row is a process of its own, timed from its start to its end. *Steady* leaves
@@ -41,19 +43,28 @@ ROWS = {"bare loop": ("bare", 1), "local, 1": ("local", 1), "local, 2": ("local"
 
 def bare(stage: str, photos: Path, faces: int) -> dict[str, float]:
     """The work alone."""
-    ends = []
+    ends, used = [], []
+
+    def done() -> None:
+        ends.append(time.monotonic())
+        used.append(time.process_time())
+
+    pictures = 0
     if stage == "lift":
         source, detector, views = build_generator("morphable"), build_detector("small"), rig()
         for seed in range(UNSEEN, UNSEEN + faces):
             observe(detector, render_rig(source, seed, views), views)
-            ends.append(time.monotonic())
+            pictures += len(views)
+            done()
     else:
-        config = FramesConfig((str(photos),), photos, sampling=Sampling(every=1))
+        config = FramesConfig((str(photos),), photos, sampling=Sampling(per_second=5))
         work = load_labeller(config, None, None)
         for item in find_items(config.sources, config.sampling):
-            work(item, Clock())
-            ends.append(time.monotonic())
-    return {"items": len(ends), "steady": (len(ends) - 1) / (ends[-1] - ends[0]), "at_work": 1.0}
+            pictures += work(item, Clock()).pictures
+            done()
+    late = len(ends) - 1
+    found = {"items": len(ends), "steady": late / (ends[-1] - ends[0]), "at_work": 1.0}
+    return found | {"pictures": pictures, "cpu_steady": (used[-1] - used[0]) / late}
 
 
 def with_engine(stage: str, photos: Path, faces: int, engine: str, workers: int) -> dict[str, float]:
@@ -74,7 +85,7 @@ def with_engine(stage: str, photos: Path, faces: int, engine: str, workers: int)
         if stage == "lift":
             lift(LiftConfig(**where, detector="small", faces=faces, first_seed=UNSEEN, shard_faces=max(2, faces // 4)))
         else:
-            label_frames(FramesConfig((str(photos),), **where, sampling=Sampling(every=1), shard_pictures=8))
+            label_frames(FramesConfig((str(photos),), **where, sampling=Sampling(per_second=5), shard_pictures=8))
     span = ends[-1] - ends[0]
     first = ends[0] + 1e-3  # results that were done together with the first one's say nothing
     late = [seconds for end, seconds in zip(ends, busy, strict=True) if end > first]
@@ -124,16 +135,18 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--stage", default="lift", choices=("lift", "frames"))
+    parser.add_argument("--photos", type=Path, help="for frames: a folder of photos or videos instead of ours")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.rows}
     with tempfile.TemporaryDirectory() as photos:
-        if arguments.stage == "frames":
+        if arguments.stage == "frames" and arguments.photos is None:
             make_photos(Path(photos), count=8 * arguments.faces)
+        where = arguments.photos or Path(photos)
         for _ in range(arguments.repeats):  # in turn: what else the machine does falls on all rows
             for name in arguments.rows:
-                found = row(arguments.stage, Path(photos), arguments.faces, *ROWS[name])
+                found = row(arguments.stage, where, arguments.faces, *ROWS[name])
                 results[name].append(found)
                 print(name, {key: round(value, 3) for key, value in found.items()}, file=sys.stderr, flush=True)
     load = os.getloadavg()[0]

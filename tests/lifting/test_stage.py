@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_views import FakeDetector, FakeGenerator, head_points
 
+from facelift.cli import main
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import mean_head
 from facelift.lifting.masks import MaskConfig
@@ -247,6 +248,20 @@ def test_shards_in_an_object_store_are_those_of_a_disk(tmp_path):
     _lift(url)
     _lift(tmp_path / "out")
     _same(load_shards(url), load_shards(tmp_path / "out"))
+
+
+def test_the_command_shards_lists_and_verifies(tmp_path, capsys):
+    out = tmp_path / "out"
+    _lift(out)
+    assert main(["shards", str(out), "--verify"]) == 0
+    assert "3 shards, 5 samples, 0 damaged" in capsys.readouterr().out
+    content = bytearray((out / shard_name(1)).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / shard_name(1)).write_bytes(content)
+    assert main(["shards", str(out), "--verify"]) == 1
+    assert "2 shards, 3 samples, 1 damaged" in capsys.readouterr().out
+    assert main(["shards", str(tmp_path)]) == 1
+    assert "expected one of lift.json, frames.json, views.json, found none" in capsys.readouterr().err
 
 
 def test_configuration_needs_neither_torch_nor_numba():

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from facelift.scale.stages import Chain, Passage, Stage
+from facelift.scale.stages import Chain, Passage, Stage, one_thread
 
 AHEAD = 16
 """Items under way or waiting to be handed on, for each worker: memory does not grow with the run."""
@@ -117,7 +117,7 @@ class _Pool:
 
 def _work(pipe: Connection, stages: Sequence[Stage]) -> None:
     """A worker's life: until its parent closes the pipe or dies."""
-    os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core
+    one_thread()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     chain: Chain | None = None
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
-from facelift.scale.stages import Chain, Passage, Stage
+from facelift.scale.stages import Chain, Passage, Stage, one_thread
 
 if TYPE_CHECKING:
     from facelift.scale.engine import RayConfig
@@ -58,7 +58,7 @@ class _Actor:
     """A worker of a cluster: the models of its stages, loaded once."""
 
     def __init__(self, stages: bytes):
-        os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+        one_thread()
         self._stages = stages
         self._chain: Chain | None = None
 

@@ -1,5 +1,6 @@
 """Stages of a pipeline, and what becomes of an item that goes through them."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,12 @@ class Passage:
     error: str = ""
     """Why it failed, with the stage's name; empty while nothing is wrong."""
     clock: Clock = field(default_factory=Clock)
+
+
+def one_thread() -> None:
+    """For a worker process: there is one for each core."""
+    os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    cv2.setNumThreads(1)
 
 
 class Chain:

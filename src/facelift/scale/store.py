@@ -6,11 +6,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from facelift.atomic import PARTIAL, written_whole
 
-Place = str | Path
+_TYPED = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="PATH|URL",
+    instance_from_str=lambda words: words[0] if "://" in words[0] else Path(words[0]),
+    is_instance=lambda value: isinstance(value, str | Path),
+    str_from_instance=lambda value: [str(value)],
+)
+Place = Annotated[str | Path, _TYPED]
 """A folder or file: a path, or a URL."""
 
 

@@ -131,7 +131,8 @@ def _load_npz(path: Path) -> ViewShard:
     keys = ("seed", "landmarks", "face", "rotation", "translation", "jpeg", "start", "stop", "visible", "covered")
     part = read_npz(path, _WHAT, keys)
     part.setdefault("exact", np.full_like(part["landmarks"], np.nan))
-    return ViewShard(**{name: part[name] for name in ViewShard.__dataclass_fields__})
+    floats = {name: part[name].astype(np.float32) for name in ("landmarks", "exact", "rotation", "translation")}
+    return ViewShard(**{name: part[name] for name in ViewShard.__dataclass_fields__} | floats)
 
 
 def _empty(content: np.ndarray) -> ViewShard:

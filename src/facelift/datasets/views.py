@@ -196,7 +196,7 @@ def generator_of(views: Place, assets: Path | None, data: Path | None) -> "Morph
     if settings.get("heads", 1) != HEADS:
         found = settings.get("heads", 1)
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
-    photos = PHOTOS in settings["scene"] if "scene" in settings else settings.get("backgrounds", True)
+    photos = PHOTOS in settings["scene_files"] if "scene_files" in settings else settings.get("backgrounds", True)
     return build_generator(settings["generator"], assets, data, occluders=True, photos=photos)
 
 
@@ -270,7 +270,7 @@ def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if config.faces is not None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
     settings |= {"space": asdict(config.space), "heads": HEADS}
-    settings |= {"scene": scene_files(config.data, photos=config.photos)}
+    settings |= {"scene_files": scene_files(config.data, photos=config.photos)}
     sources = scene_sources(config.generator, config.data, photos=config.photos)
     if lift:
         sources += noted_sources(lift.on_disk("lift.json") if note else Path("lift.json"))

@@ -234,7 +234,7 @@ def _describe(
     fixed = {
         "generator": generator.name if generator else config.generator,
         "heads": HEADS,
-        "scene": scene_files(config.data, photos=config.photos),
+        "scene_files": scene_files(config.data, photos=config.photos),
         "detector": type(detector).__name__ if detector else _identity(config.detector),
         "rig_deg": np.stack([views.azimuth_deg, views.elevation_deg], -1).tolist(),
         "competence": asdict(competence_of(config.detector)),

@@ -136,7 +136,7 @@ def test_photos_teach_landmarks_and_renders_parameters_too(root, tmp_path):
     whitened = (batch["parameters"][3:] - task.model.mean) / task.model.std
     assert torch.isfinite(whitened).all() and whitened.abs().max() < 6
     terms = task.losses(task.model, batch)
-    assert set(terms) == {"parameters", "landmarks", "from_landmarks", "consistency", "loss"}
+    assert set(terms) == {"parameters", "landmarks", "coarse", "from_landmarks", "consistency", "loss"}
     terms["loss"].backward()
     assert all(p.grad is not None for p in task.model.parameters())
     moved = {**batch, "points": batch["points"] + 0.1}

@@ -38,6 +38,12 @@ COMMANDS = {
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
     ),
+    "inspect-checkpoint": Command(
+        "what a file of weights holds; nothing of it is run",
+        "facelift.commands.inspect_checkpoint",
+        "InspectConfig",
+        "inspect",
+    ),
     "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
 }
 

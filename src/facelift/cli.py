@@ -35,6 +35,7 @@ COMMANDS = {
         "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
     ),
     "train": Command("a lifter, a 2D detector or a face finder", "facelift.training.command", "TrainConfig", "train"),
+    "train-gan": Command("a small 3D-aware GAN", "facelift.commands.train_gan", "GanConfig", "train_gan"),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
     ),

@@ -17,7 +17,7 @@ from facelift.archives import read_npz
 from facelift.atomic import claim_folder, written_whole
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from facelift.generators.protocol import HEADS
-from facelift.geometry import CameraSpace
+from facelift.geometry import CameraSpace, look_at_rotation, sphere_translation
 from facelift.landmarks import normals
 from facelift.sources import listed, noted_sources, scene_sources
 
@@ -57,6 +57,12 @@ class ViewsConfig:
     """JPEG quality of the cached pictures."""
     space: CameraSpace = field(default_factory=CameraSpace)
     """Where the cameras are: the camera space C, or a smaller one for a network's first steps."""
+    sphere: bool = False
+    """Cameras on the sphere, as those of a 3D-aware GAN: of the space azimuth and elevation alone."""
+    occluders: bool = True
+    """Hair over brows and eyes, glasses, masks, hands, caps; --no-occluders for bare faces."""
+    scene: int | None = None
+    """Seed of one scene behind all faces; by default each view has its own."""
     workers: int = 1
     """Processes."""
 
@@ -165,7 +171,8 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
         found = settings.get("heads", 1)
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
     photos = settings.get("backgrounds", True)
-    return build_generator(settings["generator"], assets, data, occluders=True, photos=photos)
+    worn = settings.get("occluders", True)
+    return build_generator(settings["generator"], assets, data, occluders=worn, photos=photos)
 
 
 def views_settings(views: Path) -> dict[str, Any]:
@@ -233,6 +240,9 @@ def _claim(config: ViewsConfig) -> None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
     if config.space != CameraSpace():  # not named in caches from before there was a choice
         settings |= {"space": asdict(config.space)}
+    chosen = {"sphere": config.sphere, "occluders": config.occluders, "scene": config.scene}
+    usual = {"sphere": False, "occluders": True, "scene": None}
+    settings |= {key: value for key, value in chosen.items() if value != usual[key]}
     backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
     sources = scene_sources(config.generator, config.data, photos=config.photos)
     sources += noted_sources(lift) if lift else []
@@ -243,7 +253,9 @@ def _claim(config: ViewsConfig) -> None:
 def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
+    generator = build_generator(
+        config.generator, config.assets, config.data, occluders=config.occluders, photos=config.photos
+    )
     known = [generator.landmarks(int(seed)) for seed in shard.seeds]
     exact = np.stack([np.zeros((98, 3)), *(np.full((98, 3), np.nan) if e is None else e for e in known)])[1:]
     posed = exact if config.lift is None else shard.lifted
@@ -271,11 +283,22 @@ def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[
     """(image, R, t, index of the face, visible, covered) of every view."""
     for index, (seed, points) in enumerate(zip(seeds, landmarks, strict=True)):
         rng = np.random.default_rng([int(seed), 7])
-        cameras = [config.space.sample(rng, points.astype(float)) for _ in range(config.views)]
+        cameras = [_camera(config, rng, points.astype(float)) for _ in range(config.views)]
         rotations, translations = (np.stack(part) for part in zip(*cameras, strict=True))
         backgrounds = rng.integers(0, 2**31, config.views)
+        if config.scene is not None:
+            backgrounds[:] = config.scene
         for rotation, translation, background in zip(rotations, translations, backgrounds, strict=True):
             view = generator.render(
                 int(seed), rotation[None], translation[None], config.size, background=int(background)
             )[0]
             yield view.image, rotation, translation, index, view.visible, view.covered
+
+
+def _camera(config: ViewsConfig, rng: np.random.Generator, points: Float[np.ndarray, "98 3"]) -> tuple:
+    """(R, t) of one view."""
+    if not config.sphere:
+        return config.space.sample(rng, points)
+    azimuth, elevation, _ = config.space.angles(rng)
+    rotation = look_at_rotation(azimuth, elevation)
+    return rotation, sphere_translation(rotation)

@@ -57,9 +57,16 @@ def packed_source(name: str) -> Source:
 def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> list[Source]:
     """What `build_generator` would draw faces from: the head's files, and what it finds in the data folder."""
     folder = data or os.environ.get("FACELIFT_DATA")
+    if generator not in ("morphable", "procedural"):
+        return _gan_sources(Path(generator))
     taken = [file for file in SCENE_FILES if photos or file != "backgrounds.tar"]
     files = [SCENE_FILES[file] for file in taken if folder and (Path(folder) / file).is_file()]
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
+
+
+def _gan_sources(path: Path) -> list[Source]:
+    """Of a 3D-aware GAN: those of the run that trained it; of a checkpoint by others none is known."""
+    return noted_sources(path / "config.json") if path.is_dir() else [unrecorded(path)]
 
 
 def exported_sources(name: str) -> list[Source]:

@@ -41,8 +41,11 @@ class ViewsConfig:
     """With --faces: seed of the first one; the others follow."""
     shard_faces: int = 64
     """With --faces: faces of a shard."""
-    generator: Literal["morphable", "procedural"] = "morphable"
-    """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code."""
+    generator: str = "morphable"
+    """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code
+    (procedural), or the path of a 3D-aware GAN."""
+    truncation: float = 0.7
+    """Of a GAN, as it was for --lift."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -164,7 +167,7 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
 
     Raises FileNotFoundError for a folder that does not say, ValueError where its seeds are other heads by now.
     """
-    from facelift.generators.stage import build_generator
+    from facelift.generators.stage import head_generator
 
     settings = views_settings(views)
     if settings.get("heads", 1) != HEADS:
@@ -172,7 +175,7 @@ def generator_of(views: Path, assets: Path | None, data: Path | None) -> "Morpha
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
     photos = settings.get("backgrounds", True)
     worn = settings.get("occluders", True)
-    return build_generator(settings["generator"], assets, data, occluders=worn, photos=photos)
+    return head_generator(settings["generator"], assets, data, occluders=worn, photos=photos)
 
 
 def views_settings(views: Path) -> dict[str, Any]:
@@ -241,7 +244,9 @@ def _claim(config: ViewsConfig) -> None:
     if config.space != CameraSpace():  # not named in caches from before there was a choice
         settings |= {"space": asdict(config.space)}
     chosen = {"sphere": config.sphere, "occluders": config.occluders, "scene": config.scene}
-    usual = {"sphere": False, "occluders": True, "scene": None}
+    usual: dict[str, Any] = {"sphere": False, "occluders": True, "scene": None}
+    if config.generator not in ("morphable", "procedural"):
+        settings |= {"truncation": config.truncation}
     settings |= {key: value for key, value in chosen.items() if value != usual[key]}
     backgrounds = config.photos and bool(config.data or os.environ.get("FACELIFT_DATA"))
     sources = scene_sources(config.generator, config.data, photos=config.photos)
@@ -254,7 +259,12 @@ def _render_shard(config: ViewsConfig, shard: _Shard) -> None:
     from facelift.generators.stage import build_generator
 
     generator = build_generator(
-        config.generator, config.assets, config.data, occluders=config.occluders, photos=config.photos
+        config.generator,
+        config.assets,
+        config.data,
+        occluders=config.occluders,
+        photos=config.photos,
+        truncation=config.truncation,
     )
     known = [generator.landmarks(int(seed)) for seed in shard.seeds]
     exact = np.stack([np.zeros((98, 3)), *(np.full((98, 3), np.nan) if e is None else e for e in known)])[1:]
@@ -292,7 +302,9 @@ def _render_faces(generator, config: ViewsConfig, seeds, landmarks) -> Iterator[
             view = generator.render(
                 int(seed), rotation[None], translation[None], config.size, background=int(background)
             )[0]
-            yield view.image, rotation, translation, index, view.visible, view.covered
+            seen = np.ones(98, bool) if view.visible is None else view.visible  # not known: whatever faces the camera
+            covered = np.zeros(98, bool) if view.covered is None else view.covered
+            yield view.image, rotation, translation, index, seen, covered
 
 
 def _camera(config: ViewsConfig, rng: np.random.Generator, points: Float[np.ndarray, "98 3"]) -> tuple:

@@ -41,13 +41,13 @@ def opengl_label(label: Float[Any, "*b 25"]) -> Float[Any, "*b 25"]:
     return label * constant(signs, label)
 
 
-def angles_of_eg3d(h_rad: Any, v_rad: Any) -> tuple[np.ndarray, np.ndarray]:
+def angles_of_eg3d(h_rad: Any, v_rad: Any) -> tuple[Any, Any]:
     """(azimuth, elevation) in degrees of EG3D's sampler: h = v = pi/2 is the front, h grows as our azimuth does, and v
     grows downwards, not evenly: its camera stands at the polar angle arccos(1 - 2 v / pi)."""
     return np.degrees(np.asarray(h_rad) - np.pi / 2), np.degrees(np.arcsin(1 - 2 * np.asarray(v_rad) / np.pi))
 
 
-def angles_of_ide3d(h_rad: Any, v_rad: Any) -> tuple[np.ndarray, np.ndarray]:
+def angles_of_ide3d(h_rad: Any, v_rad: Any) -> tuple[Any, Any]:
     """The same of IDE-3D's sampler, whose h grows the other way."""
     azimuth, elevation = angles_of_eg3d(h_rad, v_rad)
     return -azimuth, elevation

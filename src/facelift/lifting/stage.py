@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +51,11 @@ class LiftConfig:
     detector: str = "mediapipe"
     """2D detector: mediapipe, small (the lifter that comes with the package), or the path of an exported detector or
     lifter."""
-    generator: Literal["morphable", "procedural"] = "morphable"
-    """morphable: the textured head in --assets; procedural: the small head built by code."""
+    generator: str = "morphable"
+    """morphable: the textured head in --assets; procedural: the small head built by code; or a 3D-aware GAN: the file
+    of an EG3D or PanoHead checkpoint, or a run folder of `facelift train-gan`."""
+    truncation: float = 0.7
+    """How far a GAN's faces are from its mean one, 0..1."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -241,7 +244,9 @@ def _work(seed: int) -> Observations:
 def _look(
     config: LiftConfig, views: Rig, generator: ViewSource | None, detector: Detector2D | None
 ) -> Callable[[int], Observations]:
-    source = generator or build_generator(config.generator, config.assets, config.data, photos=config.photos)
+    source = generator or build_generator(
+        config.generator, config.assets, config.data, photos=config.photos, truncation=config.truncation
+    )
     eye = detector or build_detector(config.detector)
     return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
 

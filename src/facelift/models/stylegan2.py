@@ -130,7 +130,7 @@ class Mapping(nn.Module):
 
     def forward(
         self, z: Float[Tensor, "b z"], c: Float[Tensor, "b c"] | None = None, *, truncation: float = 1.0
-    ) -> Float[Tensor, "b n w"]:
+    ) -> Float[Tensor, "b n e"]:
         """`truncation` below 1 draws the styles to their mean; 1 leaves them."""
         x = normalized(z)
         if self.embed is not None:
@@ -158,7 +158,7 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(side, side))
         self.register_buffer("resample_filter", fir_kernel())
 
-    def forward(self, x: Float[Tensor, "b i h w"], w: Float[Tensor, "b w"], noise: Noise) -> Tensor:
+    def forward(self, x: Float[Tensor, "b i h w"], w: Float[Tensor, "b e"], noise: Noise) -> Tensor:
         x = modulated_conv(x, self.weight, self.affine(w), up=self.resample_filter if self.up else None)
         if noise == "const":
             x = x + self.noise_const * self.noise_strength
@@ -177,7 +177,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.gain, self.clamp = 1 / math.sqrt(inputs), clamp
 
-    def forward(self, x: Float[Tensor, "b i h w"], w: Float[Tensor, "b w"]) -> Float[Tensor, "b o h w"]:
+    def forward(self, x: Float[Tensor, "b i h w"], w: Float[Tensor, "b e"]) -> Float[Tensor, "b o h w"]:
         x = modulated_conv(x, self.weight, self.affine(w) * self.gain, demodulate=False) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
@@ -204,7 +204,7 @@ class SynthesisBlock(nn.Module):
         return 1 if self.first else 2
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, ws: Float[Tensor, "b n w"], noise: Noise
+        self, x: Tensor | None, image: Tensor | None, ws: Float[Tensor, "b n e"], noise: Noise
     ) -> tuple[Tensor, Tensor]:
         """(grid, output so far), both at this block's side. `ws`: a style for each convolution, and the output's."""
         styles = list(ws.unbind(1))
@@ -229,7 +229,7 @@ class Synthesis(nn.Module):
             self.add_module(f"b{side}", block)
             before = width
 
-    def forward(self, ws: Float[Tensor, "b n w"], *, noise: Noise = "const") -> Float[Tensor, "b c s s"]:
+    def forward(self, ws: Float[Tensor, "b n e"], *, noise: Noise = "const") -> Float[Tensor, "b c s s"]:
         x = image = None
         at = 0
         for side in self.config.sides:

@@ -121,7 +121,7 @@ class Superresolution(nn.Module):
             before = width
 
     def forward(
-        self, image: Float[Tensor, "b 3 r r"], features: Float[Tensor, "b c r r"], ws: Float[Tensor, "b n w"]
+        self, image: Float[Tensor, "b 3 r r"], features: Float[Tensor, "b c r r"], ws: Float[Tensor, "b n e"]
     ) -> Float[Tensor, "b 3 s s"]:
         style = ws[:, -1:].expand(-1, 3, -1)
         if image.shape[-1] != self.side:
@@ -152,11 +152,11 @@ class TriPlaneGenerator(nn.Module):
 
     def styles(
         self, z: Float[Tensor, "b z"], c: Float[Tensor, "b c"], *, truncation: float = 1.0
-    ) -> Float[Tensor, "b n w"]:
+    ) -> Float[Tensor, "b n e"]:
         """Of a latent under a conditioning camera, which is not the one that looks: keep it for all views of a face."""
         return self.backbone.mapping(z, c * self.config.c_scale, truncation=truncation)
 
-    def planes(self, ws: Float[Tensor, "b n w"], *, noise: Noise = "const") -> Float[Tensor, "b 3 c d h w"]:
+    def planes(self, ws: Float[Tensor, "b n e"], *, noise: Noise = "const") -> Float[Tensor, "b 3 c d h w"]:
         """The field's features."""
         made = self.backbone.synthesis(ws, noise=noise)
         return made.unflatten(1, (3, self.config.features, self.config.grid_depth))
@@ -192,7 +192,7 @@ class TriPlaneGenerator(nn.Module):
 
     def look(
         self,
-        ws: Float[Tensor, "b n w"],
+        ws: Float[Tensor, "b n e"],
         planes: Float[Tensor, "b 3 c d h w"],
         rotation: Float[Tensor, "b 3 3"],
         translation: Float[Tensor, "b 3"],

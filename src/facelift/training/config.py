@@ -363,7 +363,7 @@ class GanConfig:
     """Coarse samples along a ray; as many fine ones."""
     background: bool = True
     """A flat picture behind the field, so that the field need not hold it."""
-    swap: float = 0.5
+    swap: float = 0.8
     """Share of faces whose conditioning camera is another one's, so that faces do not depend on where they are seen
     from."""
     evaluated: int = 512

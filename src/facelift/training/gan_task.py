@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from facelift.datasets.posed_pictures import PosedPictures, read_posed
 from facelift.evaluation.frechet import EncoderFeatures, frechet_distance
+from facelift.generators.gan import as_bytes, conditioning_label
 from facelift.geometry import intrinsics, look_at_rotation, sphere_translation
 from facelift.geometry.gan_cameras import label_of
 from facelift.losses.logistic_gan import critic_loss, generator_loss, r1_penalty
@@ -152,7 +153,9 @@ class SmallGanTask:
             z = torch.as_tensor(rng.standard_normal((len(part), self.config.width)), dtype=torch.float32, device=device)
             camera = {"rotation": torch.as_tensor(part.rotation), "translation": torch.as_tensor(part.translation)}
             camera = {name: value.to(device) for name, value in camera.items()}
-            made.append(_bytes(self._made(generator, z, self._front(len(part), device), camera, jitter=False)[0].image))
+            made.append(
+                as_bytes(self._made(generator, z, self._front(len(part), device), camera, jitter=False)[0].image)
+            )
         features = self._features(np.concatenate(made))
         known = self._features(self.real.take(rng.integers(len(self.real), size=count)).images)
         return {
@@ -161,7 +164,7 @@ class SmallGanTask:
         }
 
     def _front(self, count: int, device: torch.device) -> Tensor:
-        return front_label().to(device).expand(count, -1)
+        return conditioning_label(self.sizes.look_at).to(device).expand(count, -1)
 
     @torch.no_grad()
     def _centre(self, generator: nn.Module) -> None:
@@ -185,18 +188,8 @@ class SmallGanTask:
         for _ in range(8):
             z = torch.as_tensor(rng.standard_normal((1, self.config.width)), dtype=torch.float32, device=device)
             made, _ = self._made(generator, z.expand(5, -1), self._front(5, device), camera, jitter=False)
-            tiles += list(_bytes(made.image))
+            tiles += list(as_bytes(made.image))
         return sheet(tiles + list(self.held_out.images[:10]), 10)
-
-
-def front_label() -> Tensor:
-    """Of the frontal camera, the conditioning pose of every view."""
-    rotation = look_at_rotation(0.0, 0.0)
-    return torch.as_tensor(label_of(rotation, sphere_translation(rotation), intrinsics(1.0)), dtype=torch.float32)
-
-
-def _bytes(image: Tensor) -> np.ndarray:
-    return ((image.clamp(-1, 1) + 1) * 127.5 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def train_small_gan(config: GanConfig) -> Path:

@@ -25,6 +25,12 @@ COMMANDS = {
     "detect": Command("2D landmarks by a detector", "facelift.commands.detect", "DetectConfig", "detect"),
     "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
+    "check-generator": Command(
+        "whether a generator's cameras are what they are taken for",
+        "facelift.lifting.consistency",
+        "CheckConfig",
+        "check_generator",
+    ),
     "label": Command("2D labels for photos and videos", "facelift.commands.label", "LabelConfig", "label"),
     "morphable": Command(
         "a linear face model of a head, or of released files", "facelift.commands.morphable", "MorphableConfig", "build"

@@ -62,8 +62,8 @@ class GanGenerator:
         for rotation, translation in zip(rotations, translations, strict=True):
             R, t = (torch.as_tensor(part, dtype=torch.float32)[None] for part in (rotation, translation))
             seen = self.network.look(ws, planes, R, t, K)
-            mask = _sized(seen.mask[0, 0].numpy(), size)
-            image = _sized(as_bytes(seen.image)[0], size)
+            mask = sized(seen.mask[0, 0].numpy(), size)
+            image = sized(as_bytes(seen.image)[0], size)
             views.append(View(image, rotation, translation, size, None, None, coverage=mask))
         return views
 
@@ -93,7 +93,8 @@ def as_bytes(image: Float[Tensor, "b 3 s s"]) -> np.ndarray:
     return ((image.clamp(-1, 1) + 1) * 127.5 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _sized(image: np.ndarray, size: int) -> np.ndarray:
+def sized(image: np.ndarray, size: int) -> np.ndarray:
+    """The square picture or mask at another size."""
     if image.shape[0] == size:
         return image
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC)

@@ -14,6 +14,7 @@ from facelift.geometry import look_at_rotation, sphere_translation
 
 if TYPE_CHECKING:
     from facelift.generators.gan import GanGenerator
+    from facelift.generators.ide3d import Ide3dGenerator
     from facelift.generators.morphable import MorphableGenerator
 
 HEAD_KINDS = ("morphable", "procedural")
@@ -59,7 +60,7 @@ def build_generator(
     occluders: bool = False,
     photos: bool = True,
     truncation: float = 0.7,
-) -> "MorphableGenerator | GanGenerator":
+) -> "MorphableGenerator | GanGenerator | Ide3dGenerator":
     """The generator of a command's options: morphable, procedural, or the path of a 3D-aware GAN; with folders from
     FACELIFT_ASSETS and FACELIFT_DATA where not given.
 
@@ -80,10 +81,19 @@ def build_generator(
     return MorphableGenerator(assets, data=data, occluders=occluders, photos=photos)
 
 
-def build_gan(path: str, *, truncation: float) -> "GanGenerator":
-    """The GAN of a file or run folder. Raises ValueError where there is none."""
+def build_gan(path: str, *, truncation: float) -> "GanGenerator | Ide3dGenerator":
+    """The GAN of a file or run folder. Raises ValueError where there is none.
+
+    An IDE-3D checkpoint where FACELIFT_IDE3D_LIBRARY names the folder that its code imports from; the code inside it
+    runs if FACELIFT_RUN_EMBEDDED_CODE is "yes"."""
     if not Path(path).exists():
         raise ValueError(f"generator: expected one of {', '.join(HEAD_KINDS)}, or the path of a GAN, found {path!r}")
+    library = os.environ.get("FACELIFT_IDE3D_LIBRARY")
+    if library:
+        from facelift.generators.ide3d import Ide3dGenerator
+
+        chosen = os.environ.get("FACELIFT_RUN_EMBEDDED_CODE") == "yes"
+        return Ide3dGenerator(path, library=library, run_embedded_code=chosen, truncation=truncation)
     from facelift.generators.gan import GanGenerator
 
     return GanGenerator(path, truncation=truncation)
@@ -135,7 +145,7 @@ def render_views(config: RenderConfig) -> Path:
 
 
 def _write_pictures(
-    generator: "MorphableGenerator | GanGenerator", config: RenderConfig, rotations, translations
+    generator: "MorphableGenerator | GanGenerator | Ide3dGenerator", config: RenderConfig, rotations, translations
 ) -> None:
     from facelift.geometry import intrinsics
 

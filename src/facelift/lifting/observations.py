@@ -13,6 +13,7 @@ from facelift.atomic import written_whole
 from facelift.detectors2d.protocol import Detector2D
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import WFLW98, mean_head
+from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import Competence, MaskConfig, mask
 from facelift.lifting.rig import Rig
 from facelift.lifting.solver import Lifted, SolverConfig, triangulate
@@ -42,6 +43,8 @@ class Observations:
     covariances: Float[np.ndarray, "b views 98 2 2"] | None
     truth: Float[np.ndarray, "b 98 3"]
     """Exact landmarks, canonical; NaN where the generator does not know them."""
+    drift: Float[np.ndarray, "b"] | None = None
+    """Identity drift, %, where it was measured."""
 
     def take(self, views: np.ndarray) -> "Observations":
         """The same faces in these views alone."""
@@ -58,12 +61,14 @@ class Observations:
 def stack(faces: Sequence[Observations]) -> Observations:
     """One batch of several."""
     covariances = [face.covariances for face in faces if face.covariances is not None]
+    drifts = [face.drift for face in faces if face.drift is not None]
     return Observations(
         np.concatenate([face.points for face in faces]),
         np.concatenate([face.confidence for face in faces]),
         np.concatenate([face.found for face in faces]),
         np.concatenate(covariances) if covariances else None,
         np.concatenate([face.truth for face in faces]),
+        np.concatenate(drifts) if drifts else None,
     )
 
 
@@ -81,18 +86,25 @@ def load_observations(path: Path, made_by: dict[str, Any]) -> Observations | Non
     with np.load(path) as file:
         if str(file["made_by"]) != json.dumps(made_by, default=str):
             return None
-        names = ("points", "confidence", "found", "covariances", "truth")
+        names = ("points", "confidence", "found", "covariances", "truth", "drift")
         return Observations(**{name: file.get(name) for name in names})
 
 
 def observe(
-    source: ViewSource, detector: Detector2D, seed: int, rig: Rig, *, size: int = SIZE, second_look: bool = True
+    source: ViewSource,
+    detector: Detector2D,
+    seed: int,
+    rig: Rig,
+    *,
+    size: int = SIZE,
+    second_look: bool = True,
+    identity: IdentityDrift | None = None,
 ) -> Observations:
     """Renders the rig's views of one face and detects its landmarks; a batch of one.
 
     The first look is at the mean head's box. With `second_look`, its landmarks are triangulated and projected into each
     view, and the detector looks again at the tight box that they give, as large in its crop as the faces that it was
-    trained on.
+    trained on. With `identity`, the drift is measured in the last boxes.
     """
     if detector.scheme.name != WFLW98.name:
         raise ValueError(f"lifting expects a detector of {WFLW98.name}, found one of {detector.scheme.name}")
@@ -104,7 +116,9 @@ def observe(
     if second_look:
         boxes = face_boxes(observed, rig, boxes)
         observed = _detect(detector, images, boxes * size / SIZE, truth, size)
-    return observed
+    if identity is None:
+        return observed
+    return replace(observed, drift=np.array([identity(images, boxes * size / SIZE, rig)]))
 
 
 def _detect(detector: Detector2D, images: list, boxes: np.ndarray, truth: np.ndarray, size: int) -> Observations:

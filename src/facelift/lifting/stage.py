@@ -20,7 +20,9 @@ from facelift.atomic import claim_folder
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
 from facelift.generators.protocol import HEADS
-from facelift.generators.stage import build_generator
+from facelift.generators.stage import HEAD_KINDS, build_generator
+from facelift.lifting.gate import judge, save_judgement, write_gate
+from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
     Observations,
@@ -119,6 +121,8 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
                 bar.advance({"accepted": count})
             count += _finish_shard(config, path, np.array(part), stack(faces), views)
     log.info("%s: %d of %d new faces accepted", config.out, count, len(seeds))
+    if config.generator not in HEAD_KINDS:
+        write_gate(config.out, config.quality)
     return config.out
 
 
@@ -196,6 +200,10 @@ def _finish_shard(config: LiftConfig, path: Path, seeds: np.ndarray, observed: O
     """Solves, judges, writes; the number of accepted faces."""
     lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
     good = accepted(lifted, observed.found, config.quality)
+    if config.generator not in HEAD_KINDS:
+        found = judge(seeds, lifted, observed, config.quality)
+        good = found.accepted
+        save_judgement(found, path)
     save_shard(make_shard(seeds, lifted, good, observed.truth), path)
     residual = face_residual_px(lifted)
     median = np.median(residual[np.isfinite(residual)]) if np.isfinite(residual).any() else np.nan
@@ -248,7 +256,10 @@ def _look(
         config.generator, config.assets, config.data, photos=config.photos, truncation=config.truncation
     )
     eye = detector or build_detector(config.detector)
-    return lambda seed: observe(source, eye, seed, views, size=config.size, second_look=config.second_look)
+    identity = None if config.generator in HEAD_KINDS else IdentityDrift()
+    return lambda seed: observe(
+        source, eye, seed, views, size=config.size, second_look=config.second_look, identity=identity
+    )
 
 
 def _describe(
@@ -265,6 +276,10 @@ def _describe(
         **{name: asdict(getattr(config, name)) for name in ("mask", "solver", "quality")},
         **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
     }
+    if config.generator in HEAD_KINDS:
+        del fixed["quality"]["max_drift"]  # it judges faces of GANs alone
+    else:
+        fixed |= {"generator": _identity_of_gan(config.generator), "truncation": config.truncation}
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
     scene = scene_sources(config.generator, config.data, photos=config.photos)
     sources = [unrecorded(Path(generator.name))] if generator else scene
@@ -279,6 +294,15 @@ def _identity(detector: str) -> str:
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def _identity_of_gan(path: str) -> str:
+    """Name and digest of the weights: those of a run that trained on are others."""
+    file = Path(path) / "checkpoint.pt" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}: expected a checkpoint or a run folder of `facelift train-gan`, found none")
+    with file.open("rb") as opened:
+        return f"{Path(path).name} sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
 def _version(package: str) -> str:

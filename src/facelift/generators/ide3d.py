@@ -30,7 +30,7 @@ BACKGROUND = 0
 """Of the classes."""
 RISK = (
     "running IDE-3D runs the program inside its checkpoint, with all rights of this user: it could read, send and "
-    "delete files. It runs in a process of its own, which is no protection. Choose it only for a file whose origin you trust"
+    "delete files. It runs in a process of its own, which is no protection. Choose it for files of trusted origin alone"
 )
 
 

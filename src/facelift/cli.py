@@ -25,6 +25,12 @@ COMMANDS = {
     "detect": Command("2D landmarks by a detector", "facelift.commands.detect", "DetectConfig", "detect"),
     "render": Command("views of synthetic heads", "facelift.generators.stage", "RenderConfig", "render_views"),
     "lift": Command("3D labels from 2D views", "facelift.lifting.stage", "LiftConfig", "lift"),
+    "check-generator": Command(
+        "whether a generator's cameras are what they are taken for",
+        "facelift.lifting.consistency",
+        "CheckConfig",
+        "check_generator",
+    ),
     "label": Command("2D labels for photos and videos", "facelift.commands.label", "LabelConfig", "label"),
     "morphable": Command(
         "a linear face model of a head, or of released files", "facelift.commands.morphable", "MorphableConfig", "build"
@@ -36,8 +42,15 @@ COMMANDS = {
         "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
     ),
     "train": Command("a lifter, a 2D detector or a face finder", "facelift.training.command", "TrainConfig", "train"),
+    "train-gan": Command("a small 3D-aware GAN", "facelift.commands.train_gan", "GanConfig", "train_gan"),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
+    ),
+    "inspect-checkpoint": Command(
+        "what a file of weights holds; nothing of it is run",
+        "facelift.commands.inspect_checkpoint",
+        "InspectConfig",
+        "inspect",
     ),
     "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
 }

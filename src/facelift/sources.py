@@ -59,6 +59,8 @@ def packed_source(name: str) -> Source:
 
 def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> list[Source]:
     """What `build_generator` would draw faces from: the head's files, and what it finds in the data folder."""
+    if generator not in ("morphable", "procedural"):
+        return _gan_sources(Path(generator))
     files = [SCENE_FILES[path.name] for path in _scene_paths(data, photos)]
     return [PROCEDURAL_HEAD, *(() if generator == "procedural" else OPEN_HEAD), *files]
 
@@ -72,6 +74,11 @@ def _scene_paths(data: Path | None, photos: bool) -> list[Path]:
     folder = data or os.environ.get("FACELIFT_DATA")
     taken = [Path(folder) / file for file in SCENE_FILES if photos or file != PHOTOS] if folder else []
     return [path for path in taken if path.is_file()]
+
+
+def _gan_sources(path: Path) -> list[Source]:
+    """Of a 3D-aware GAN: those of the run that trained it; of a checkpoint by others none is known."""
+    return noted_sources(path / "config.json") if path.is_dir() else [unrecorded(path)]
 
 
 def exported_sources(name: str) -> list[Source]:

@@ -105,9 +105,29 @@ HAND_WRITTEN = {
     "an attribute of ours": (b"cfacelift.checkpoints.safe_pickle\nread_pickle\n.", "safe_pickle.read_pickle"),
     "a registered extension": (b"\x82\x01.", "extension"),
     "something stored outside": (b"\x80\x04\x8c\x01a\x51.", "persistent"),
-    "a change of a stand-in": (b"cnumpy\ndtype\n(N(dS'_call'\nNstb.", "a change of '_call'"),
-    "a state for a stand-in": (b"cnumpy\ndtype\n(dS'_call'\nNsb.", "__dict__"),
+    "a change of a stand-in": (b"cnumpy\ndtype\n(N(dS'_call'\nNstb.", "a state for a name"),
+    "a state for a stand-in": (b"cnumpy\ndtype\n(dS'_call'\nNsb.", "a state for a name"),
     "a call of a name": (b"cnumpy\nndarray\n(I3\ntR.", "a call of something that is only a name"),
+    "a call of a number": (b"I7\n(I3\ntR.", "a call of 7"),
+    "an array's own state": (
+        b"cnumpy.core.numeric\n_frombuffer\n(S'ab'\ncnumpy\ndtype\n(S'u1'\ntRI2\ntR(I1\ntb.",
+        "a state for array",
+    ),
+    "an item of an array": (
+        b"cnumpy.core.numeric\n_frombuffer\n(S'ab'\ncnumpy\ndtype\n(S'u1'\ntRI2\ntRI0\nI1\ns.",
+        "items for array",
+    ),
+    "an instance by the old opcode": (b"(I1\nios\nsystem\n.", "a call of os.system"),
+    "a class by the old opcode": (b"(cos\nsystem\nI1\no.", "a call of os.system"),
+    "named arguments": (b"\x80\x04ccollections\nOrderedDict\n)}\x8c\x01aK\x01s\x92.", "named arguments"),
+    "a memo without end": (b"\x80\x02Nr\xff\xff\xff\xff0h\x01.", "1|KeyError|memo"),
+    "more bytes than there are": (b"\x80\x05\x96\x00\x00\x00\x00\x00\x00\x00\x10ab.", "beyond the end"),
+    "a tuple of two of the tuple before, as a key": (b"}(" + b"I1\n\x85" + b"2\x86" * 80 + b"I1\nu.", "a key"),
+    "the same in a set": (b"\x80\x04\x8f(" + b"I1\n\x85" + b"2\x86" * 80 + b"\x90.", "a key"),
+    "the same in a message": (
+        b"cnumpy.core.multiarray\n_reconstruct\n)R(I1\n" + b"I1\n\x85" + b"2\x86" * 80 + b"NNNtb.",
+        "an array of shape",
+    ),
 }
 
 

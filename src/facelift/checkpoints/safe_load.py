@@ -1,5 +1,6 @@
 """The one place that reads torch files which others wrote: nothing in such a file is ever executed."""
 
+import io
 import pickle
 import struct
 from collections.abc import Mapping
@@ -24,20 +25,21 @@ _REFUSALS = (
 """What torch.load raises on files that ask for code, and on files of which bytes were changed or cut off."""
 
 
-def read_torch(path: Path | str) -> Any:
+def read_torch(path: Path | str | bytes, *, name: str | None = None) -> Any:
     """What `torch.save` put into the file: tensors and plain containers only, on the CPU.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind, or that asks for code
-    to be run (any class or function besides torch's own tensors).
+    The file may come as its bytes, with a `name` for errors. Raises FileNotFoundError, or ValueError for a file that is
+    damaged, of another kind, or that asks for code to be run (any class or function besides torch's own tensors).
     """
-    path = Path(path)
-    if not path.is_file():
+    if not isinstance(path, bytes) and not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a torch checkpoint, found no such file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        file = io.BytesIO(path) if isinstance(path, bytes) else path
+        return torch.load(file, map_location="cpu", weights_only=True)
     except _REFUSALS as error:
+        called = name or (len(path) if isinstance(path, bytes) else path)
         raise ValueError(
-            f"{path}: expected a torch file of tensors alone, found one that torch refuses ({_reason(error)})"
+            f"{called}: expected a torch file of tensors alone, found one that torch refuses ({_reason(error)})"
         ) from error
 
 

@@ -24,7 +24,7 @@ from facelift.datasets.view_shards import (
     stored_seeds,
 )
 from facelift.generators.protocol import HEADS, ON_CPU, Generator
-from facelift.geometry import CameraSpace
+from facelift.geometry import CameraSpace, look_at_rotation, sphere_translation
 from facelift.landmarks import normals
 from facelift.lifting.shards import shard_names as lifted
 from facelift.scale.dashboard import Dashboard
@@ -56,8 +56,11 @@ class ViewsConfig:
     """With --faces: seed of the first one; the others follow."""
     shard_faces: int = 64
     """With --faces: faces of a shard."""
-    generator: Literal["morphable", "procedural"] = "morphable"
-    """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code."""
+    generator: str = "morphable"
+    """What the pseudo-labels were lifted from: the textured head in --assets, or the small head built by code
+    (procedural), or the path of a 3D-aware GAN."""
+    truncation: float = 0.7
+    """Of a GAN, as it was for --lift."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -72,6 +75,12 @@ class ViewsConfig:
     """JPEG quality of the cached pictures."""
     space: CameraSpace = field(default_factory=CameraSpace)
     """Where the cameras are: the camera space C, or a smaller one for a network's first steps."""
+    sphere: bool = False
+    """Cameras on the sphere, as those of a 3D-aware GAN: of the space azimuth and elevation alone."""
+    occluders: bool = True
+    """Hair over brows and eyes, glasses, masks, hands, caps; --no-occluders for bare faces."""
+    scene: int | None = None
+    """Seed of one scene behind all faces; by default each view has its own."""
     engine: EngineName = "local"
     """local: processes on this machine; ray: actors on a Ray cluster."""
     workers: int = 0
@@ -190,14 +199,15 @@ def generator_of(views: Place, assets: Path | None, data: Path | None) -> "Morph
 
     Raises FileNotFoundError for a folder that does not say, ValueError where its seeds are other heads by now.
     """
-    from facelift.generators.stage import build_generator
+    from facelift.generators.stage import head_generator
 
     settings = views_settings(views)
     if settings.get("heads", 1) != HEADS:
         found = settings.get("heads", 1)
         raise ValueError(f"{views}: expected heads of version {HEADS}, found {found}: render the cache anew")
     photos = PHOTOS in settings["scene_files"] if "scene_files" in settings else settings.get("backgrounds", True)
-    return build_generator(settings["generator"], assets, data, occluders=True, photos=photos)
+    worn = settings.get("occluders", True)
+    return head_generator(settings["generator"], assets, data, occluders=worn, photos=photos)
 
 
 def views_settings(views: Place) -> dict[str, Any]:
@@ -271,6 +281,11 @@ def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
     settings |= {"space": asdict(config.space), "heads": HEADS}
     settings |= {"scene_files": scene_files(config.data, photos=config.photos)}
+    chosen = {"sphere": config.sphere, "occluders": config.occluders, "scene": config.scene}
+    usual: dict[str, Any] = {"sphere": False, "occluders": True, "scene": None}
+    settings |= {key: value for key, value in chosen.items() if value != usual[key]}
+    if config.generator not in ON_CPU:
+        settings |= {"truncation": config.truncation}
     sources = scene_sources(config.generator, config.data, photos=config.photos)
     if lift:
         sources += noted_sources(lift.on_disk("lift.json") if note else Path("lift.json"))
@@ -280,7 +295,14 @@ def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 def _load_renderer(config: ViewsConfig) -> Function:
     from facelift.generators.stage import build_generator
 
-    generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
+    generator = build_generator(
+        config.generator,
+        config.assets,
+        config.data,
+        occluders=config.occluders,
+        photos=config.photos,
+        truncation=config.truncation,
+    )
     return lambda face, _clock: _render(generator, config, face)
 
 
@@ -290,16 +312,28 @@ def _render(generator: Generator, config: ViewsConfig, face: _Face) -> RenderedF
     exact = np.full((98, 3), np.nan) if known is None else known
     posed = exact if config.lift is None else face.lifted.astype(float)
     rng = np.random.default_rng([face.seed, 7])
-    cameras = [config.space.sample(rng, posed) for _ in range(config.views)]
+    cameras = [_camera(config, rng, posed) for _ in range(config.views)]
     backgrounds = rng.integers(0, 2**31, config.views)
+    if config.scene is not None:
+        backgrounds[:] = config.scene
     views = []
     for (rotation, translation), background in zip(cameras, backgrounds, strict=True):
         pose = (rotation[None], translation[None])
         view = generator.render(face.seed, *pose, config.size, background=int(background))[0]
-        assert view.visible is not None and view.covered is not None  # a generator that knows its truth
+        seen = np.ones(98, bool) if view.visible is None else view.visible  # not known: whatever faces the camera
+        covered = np.zeros(98, bool) if view.covered is None else view.covered
         jpeg = cv2.imencode(".jpg", view.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1].tobytes()
-        views.append(EncodedView(jpeg, rotation, translation, view.visible, view.covered))
+        views.append(EncodedView(jpeg, rotation, translation, seen, covered))
     return RenderedFace(face.seed, face.lifted, exact.astype(np.float32), views)
+
+
+def _camera(config: ViewsConfig, rng: np.random.Generator, points: Float[np.ndarray, "98 3"]) -> tuple:
+    """(R, t) of one view."""
+    if not config.sphere:
+        return config.space.sample(rng, points)
+    azimuth, elevation, _ = config.space.angles(rng)
+    rotation = look_at_rotation(azimuth, elevation)
+    return rotation, sphere_translation(rotation)
 
 
 def _write(folder: ShardFolder, name: str, faces: list[_Face], passages: list[Passage], board: Dashboard) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -13,7 +13,12 @@ from facelift.atomic import written_whole
 from facelift.geometry import look_at_rotation, sphere_translation
 
 if TYPE_CHECKING:
+    from facelift.generators.gan import GanGenerator
+    from facelift.generators.ide3d import Ide3dGenerator
     from facelift.generators.morphable import MorphableGenerator
+
+HEAD_KINDS = ("morphable", "procedural")
+"""Generators whose landmarks are known."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,11 @@ class RenderConfig:
 
     out: Path
     """Folder for sheet.png, and with --pictures the views and cameras.json."""
-    generator: Literal["morphable", "procedural"] = "morphable"
-    """morphable: the textured head in --assets; procedural: the small head built by code."""
+    generator: str = "morphable"
+    """morphable: the textured head in --assets; procedural: the small head built by code; or a 3D-aware GAN: the file
+    of an EG3D or PanoHead checkpoint, or a run folder of `facelift train-gan`."""
+    truncation: float = 0.7
+    """How far a GAN's faces are from its mean one, 0..1."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -51,13 +59,17 @@ def build_generator(
     *,
     occluders: bool = False,
     photos: bool = True,
-) -> "MorphableGenerator":
-    """The generator of a command's options, with folders from FACELIFT_ASSETS and FACELIFT_DATA where not given.
+    truncation: float = 0.7,
+) -> "MorphableGenerator | GanGenerator | Ide3dGenerator":
+    """The generator of a command's options: morphable, procedural, or the path of a 3D-aware GAN; with folders from
+    FACELIFT_ASSETS and FACELIFT_DATA where not given.
 
     Without `photos` the scenes behind the heads are procedural; light probes of the data folder are used all the same.
 
-    Raises ValueError for the textured head without a folder of assets.
+    Raises ValueError for the textured head without a folder of assets, and for another kind that is no path.
     """
+    if kind not in HEAD_KINDS:
+        return build_gan(kind, truncation=truncation)
     from facelift.generators.morphable import MorphableGenerator
 
     data = data or _variable("FACELIFT_DATA")
@@ -69,6 +81,35 @@ def build_generator(
     return MorphableGenerator(assets, data=data, occluders=occluders, photos=photos)
 
 
+def build_gan(path: str, *, truncation: float) -> "GanGenerator | Ide3dGenerator":
+    """The GAN of a file or run folder. Raises ValueError where there is none.
+
+    An IDE-3D checkpoint where FACELIFT_IDE3D_LIBRARY names the folder that its code imports from; the code inside it
+    runs if FACELIFT_RUN_EMBEDDED_CODE is "yes"."""
+    if not Path(path).exists():
+        raise ValueError(f"generator: expected one of {', '.join(HEAD_KINDS)}, or the path of a GAN, found {path!r}")
+    library = os.environ.get("FACELIFT_IDE3D_LIBRARY")
+    if library:
+        from facelift.generators.ide3d import Ide3dGenerator
+
+        chosen = os.environ.get("FACELIFT_RUN_EMBEDDED_CODE") == "yes"
+        return Ide3dGenerator(path, library=library, run_embedded_code=chosen, truncation=truncation)
+    from facelift.generators.gan import GanGenerator
+
+    return GanGenerator(path, truncation=truncation)
+
+
+def head_generator(
+    kind: str, assets: Path | None = None, data: Path | None = None, *, occluders: bool, photos: bool = True
+) -> "MorphableGenerator":
+    """`build_generator` for what needs a head's exact landmarks. Raises ValueError for a GAN, which has none."""
+    if kind not in HEAD_KINDS:
+        raise ValueError(
+            f"generator: expected one of {', '.join(HEAD_KINDS)}, whose landmarks are known, found {kind!r}"
+        )
+    return cast("MorphableGenerator", build_generator(kind, assets, data, occluders=occluders, photos=photos))
+
+
 def _variable(name: str) -> Path | None:
     return Path(os.environ[name]) if os.environ.get(name) else None
 
@@ -77,7 +118,14 @@ def render_views(config: RenderConfig) -> Path:
     """Writes what the config asks for; returns the folder."""
     from facelift.generators.sheet import contact_sheet
 
-    generator = build_generator(config.generator, config.assets, config.data, occluders=True, photos=config.photos)
+    generator = build_generator(
+        config.generator,
+        config.assets,
+        config.data,
+        occluders=True,
+        photos=config.photos,
+        truncation=config.truncation,
+    )
     rotations = look_at_rotation(np.array(config.azimuth_deg), config.elevation_deg)
     translations = sphere_translation(rotations)
     sheet = contact_sheet(
@@ -96,7 +144,9 @@ def render_views(config: RenderConfig) -> Path:
     return config.out
 
 
-def _write_pictures(generator: "MorphableGenerator", config: RenderConfig, rotations, translations) -> None:
+def _write_pictures(
+    generator: "MorphableGenerator | GanGenerator | Ide3dGenerator", config: RenderConfig, rotations, translations
+) -> None:
     from facelift.geometry import intrinsics
 
     cameras = {}

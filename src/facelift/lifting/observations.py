@@ -13,6 +13,7 @@ from facelift.atomic import written_whole
 from facelift.detectors2d.protocol import Detector2D
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import WFLW98, mean_head
+from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import Competence, MaskConfig, mask
 from facelift.lifting.rig import Rig
 from facelift.lifting.solver import Lifted, SolverConfig, triangulate
@@ -42,6 +43,8 @@ class Observations:
     covariances: Float[np.ndarray, "b views 98 2 2"] | None
     truth: Float[np.ndarray, "b 98 3"]
     """Exact landmarks, canonical; NaN where the generator does not know them."""
+    drift: Float[np.ndarray, "b"] | None = None
+    """Identity drift, %, where it was measured."""
 
     def take(self, views: np.ndarray) -> "Observations":
         """The same faces in these views alone."""
@@ -59,12 +62,15 @@ def stack(faces: Sequence[Observations]) -> Observations:
     """One batch of several. Where some have covariances, those of the others are NaN."""
     known = any(face.covariances is not None for face in faces)
     covariances = [_covariances(face) for face in faces] if known else []
+    drifts = [np.full(len(f.found), np.nan) if f.drift is None else f.drift for f in faces]
+    measured = any(face.drift is not None for face in faces)
     return Observations(
         np.concatenate([face.points for face in faces]),
         np.concatenate([face.confidence for face in faces]),
         np.concatenate([face.found for face in faces]),
         np.concatenate(covariances) if covariances else None,
         np.concatenate([face.truth for face in faces]),
+        np.concatenate(drifts) if measured else None,
     )
 
 
@@ -86,7 +92,7 @@ def load_observations(path: Path, made_by: dict[str, Any]) -> Observations | Non
     with np.load(path) as file:
         if str(file["made_by"]) != json.dumps(made_by, default=str):
             return None
-        names = ("points", "confidence", "found", "covariances", "truth")
+        names = ("points", "confidence", "found", "covariances", "truth", "drift")
         return Observations(**{name: file.get(name) for name in names})
 
 
@@ -106,12 +112,19 @@ def render_rig(source: ViewSource, seed: int, rig: Rig, *, size: int = SIZE) -> 
     return RigViews(images, np.full((98, 3), np.nan) if truth is None else np.asarray(truth, float))
 
 
-def observe(detector: Detector2D, seen: RigViews, rig: Rig, *, second_look: bool = True) -> Observations:
+def observe(
+    detector: Detector2D,
+    seen: RigViews,
+    rig: Rig,
+    *,
+    second_look: bool = True,
+    identity: IdentityDrift | None = None,
+) -> Observations:
     """Detects a face's landmarks in the rig's views; a batch of one.
 
     The first look is at the mean head's box. With `second_look`, its landmarks are triangulated and projected into each
     view, and the detector looks again at the tight box that they give, as large in its crop as the faces that it was
-    trained on.
+    trained on. With `identity`, the drift is measured in the last boxes.
     """
     images, size = seen.images, len(seen.images[0])
     boxes = _boxes(mean_head(), rig)
@@ -119,7 +132,9 @@ def observe(detector: Detector2D, seen: RigViews, rig: Rig, *, second_look: bool
     if second_look:
         boxes = face_boxes(observed, rig, boxes)
         observed = _detect(detector, images, boxes * size / SIZE, seen.truth, size)
-    return observed
+    if identity is None:
+        return observed
+    return replace(observed, drift=np.array([identity(list(images), boxes * size / SIZE, rig)]))
 
 
 def unobserved(views: int) -> Observations:

@@ -19,6 +19,8 @@ class QualityConfig:
     """Least share of the 96 landmarks (no pupils) that must have a solution."""
     min_found: float = 0.4
     """Least share of views in which the detector must find a face."""
+    max_drift: float = 8.0
+    """Of faces of a GAN: the most identity drift between views, % of the distance between the outer eye corners."""
 
 
 def face_residual_px(lifted: Lifted) -> Float[np.ndarray, "b"]:

@@ -8,15 +8,17 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from facelift.detectors2d.factory import build_detector
 from facelift.detectors2d.protocol import Detector2D
-from facelift.generators.protocol import HEADS, ON_CPU
-from facelift.generators.stage import build_generator
+from facelift.generators.protocol import HEADS
+from facelift.generators.stage import HEAD_KINDS, build_generator
 from facelift.landmarks import WFLW98
+from facelift.lifting.gate import judge, save_judgement, write_gate
+from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
     ViewSource,
@@ -53,8 +55,11 @@ class LiftConfig:
     detector: str = "mediapipe"
     """2D detector: mediapipe, small (the lifter that comes with the package), or the path of an exported detector or
     lifter."""
-    generator: Literal["morphable", "procedural"] = "morphable"
-    """morphable: the textured head in --assets; procedural: the small head built by code."""
+    generator: str = "morphable"
+    """morphable: the textured head in --assets; procedural: the small head built by code; or a 3D-aware GAN: the file
+    of an EG3D or PanoHead checkpoint, or a run folder of `facelift train-gan`."""
+    truncation: float = 0.7
+    """How far a GAN's faces are from its mean one, 0..1."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -103,6 +108,8 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
         return lifting_report(config, generator=generator, detector=detector)
     views = rig(config.views)
     folder = lift_folder(config.out)
+    if config.generator not in HEAD_KINDS and folder.store.folder is None:
+        raise ValueError(f"{config.out}: expected a folder on a disk for the gate of a GAN's faces, found a URL")
     with folder.run(*_describe(config, views, generator, detector)):
         plan = [(name, seeds) for name, seeds in _shards(config) if not _complete(folder, name, seeds)]
         seeds = [seed for _, part in plan for seed in part]
@@ -111,6 +118,8 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
             for name, part in plan:
                 faces = [next(passages) for _ in part]
                 _finish_shard(folder, name, np.array(part), faces, config, views, board)
+    if config.generator not in HEAD_KINDS:
+        write_gate(Path(config.out), config.quality)
     folder.raise_unwritten()
     return shown(config.out)
 
@@ -164,7 +173,7 @@ def _observing(
 ) -> Iterator[tuple[Iterator[Passage], Dashboard]]:
     """The observations of these faces, in order, made by the engine's workers; and the dashboard that counts them."""
     stages = [
-        Stage("render", partial(_load_renderer, config, views, generator), gpu=config.generator not in ON_CPU),
+        Stage("render", partial(_load_renderer, config, views, generator), gpu=config.generator not in HEAD_KINDS),
         Stage("detect", partial(_load_detector, config, views, detector), gpu=True),
     ]
     engine = Engine(config.engine, config.workers, config.ray)
@@ -174,7 +183,9 @@ def _observing(
 
 
 def _load_renderer(config: LiftConfig, views: Rig, generator: ViewSource | None) -> Function:
-    source = generator or build_generator(config.generator, config.assets, config.data, photos=config.photos)
+    source = generator or build_generator(
+        config.generator, config.assets, config.data, photos=config.photos, truncation=config.truncation
+    )
     return lambda seed, _clock: render_rig(source, seed, views, size=config.size)
 
 
@@ -182,7 +193,8 @@ def _load_detector(config: LiftConfig, views: Rig, detector: Detector2D | None) 
     eye = detector or build_detector(config.detector)
     if eye.scheme.name != WFLW98.name:
         raise ValueError(f"lifting expects a detector of {WFLW98.name}, found one of {eye.scheme.name}")
-    return lambda seen, _clock: observe(eye, seen, views, second_look=config.second_look)
+    identity = None if config.generator in HEAD_KINDS else IdentityDrift()
+    return lambda seen, _clock: observe(eye, seen, views, second_look=config.second_look, identity=identity)
 
 
 def _end(config: LiftConfig) -> int:
@@ -217,6 +229,10 @@ def _finish_shard(
         observed = stack([face.value or unobserved(len(views)) for face in faces])
         lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
         good = accepted(lifted, observed.found, config.quality)
+        if config.generator not in HEAD_KINDS:
+            judged = judge(seeds, lifted, observed, config.quality)
+            good = judged.accepted
+            save_judgement(judged, Path(folder.store.path(name)))
     with board.time("write"):
         folder.write(name, shard_bytes(make_shard(seeds, lifted, good, observed.truth)), len(seeds))
     board.counts.update(accepted=int(good.sum()), rejected=int((~good).sum()))
@@ -241,6 +257,10 @@ def _describe(
         **{name: asdict(getattr(config, name)) for name in ("mask", "solver", "quality")},
         **{name: getattr(config, name) for name in ("first_seed", "size", "second_look", "shard_faces")},
     }
+    if config.generator in HEAD_KINDS:
+        del fixed["quality"]["max_drift"]  # it judges faces of GANs alone
+    else:
+        fixed |= {"generator": _identity_of_gan(config.generator), "truncation": config.truncation}
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
     scene = scene_sources(config.generator, config.data, photos=config.photos)
     sources = [unrecorded(Path(generator.name))] if generator else scene
@@ -255,6 +275,15 @@ def _identity(detector: str) -> str:
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def _identity_of_gan(path: str) -> str:
+    """Name and digest of the weights: those of a run that trained on are others."""
+    file = Path(path) / "checkpoint.pt" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}: expected a checkpoint or a run folder of `facelift train-gan`, found none")
+    with file.open("rb") as opened:
+        return f"{Path(path).name} sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
 def _version(package: str) -> str:

@@ -94,7 +94,7 @@ def train(task: Task, config: LoopConfig, description: dict[str, Any]) -> Path:
     last_checkpoint = time.monotonic()
     bar = Progress(config.steps, state.step, config.batch * fabric.world_size)
     batches = _prefetch(task, state.step, config, fabric)
-    with closing(batches), _StopRequest() as stop, bar as progress:
+    with closing(batches), StopRequest() as stop, bar as progress:
         for batch in batches:
             losses = state.train_step(batch)
             progress.advance(losses)
@@ -198,14 +198,14 @@ def _mean_over_processes(fabric: Fabric, losses: dict[str, float]) -> dict[str, 
     return dict(zip(losses, cast(Tensor, fabric.all_reduce(own, reduce_op="mean")).tolist(), strict=True))
 
 
-class _StopRequest:
+class StopRequest:
     """Turns SIGTERM and the first Ctrl-C into a request, so that the step ends and the checkpoint is written."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "_StopRequest":
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._request)

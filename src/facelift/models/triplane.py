@@ -1,0 +1,238 @@
+"""EG3D (Chan et al. 2022) and PanoHead (An et al. 2023): styles, feature planes, a field, pictures from any camera.
+
+Parameters are named as in the released weights. The same network at another size is our own small GAN.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from facelift.models.stylegan2 import (
+    Backbone,
+    FullyConnected,
+    Noise,
+    Synthesis,
+    SynthesisBlock,
+    SynthesisConfig,
+    ToRGB,
+)
+from facelift.models.volume import (
+    AXES,
+    Composite,
+    RayConfig,
+    Rays,
+    composite,
+    even_depths,
+    importance_depths,
+    interval_weights,
+    ray_ends,
+    rays_of,
+    sample_planes,
+)
+
+
+@dataclass(frozen=True)
+class TriPlaneConfig:
+    """Sizes and settings of a generator; the defaults are EG3D's for FFHQ at 512 px."""
+
+    axes: str = "eg3d"
+    """Key of `volume.AXES`."""
+    z_size: int = 512
+    c_size: int = 25
+    """Of the mapping's condition: camera to world 4 x 4, row by row, and K in picture widths."""
+    mapping_layers: int = 2
+    backbone: SynthesisConfig = field(default_factory=SynthesisConfig)
+    grid_depth: int = 1
+    """Cells across a plane: 1, planes; 3, PanoHead's tri-grids."""
+    hidden: int = 64
+    """Width of the decoder."""
+    rays: RayConfig = field(default_factory=RayConfig)
+    box: float = 1.0
+    """Side of the cube about the origin that the planes span, canonical units."""
+    raw_size: int = 128
+    """Side of the rendered picture, px."""
+    upsampler_input: int = 128
+    """Side to which that picture is brought before superresolution."""
+    upsampler: tuple[int, ...] = (256, 128)
+    """Channels of superresolution's grids, each twice the side of the one before."""
+    upsampler_clamp: float | None = 256.0
+    upsampler_noise: Noise = "none"
+    background: SynthesisConfig | None = None
+    """A picture behind the field, for PanoHead."""
+    own_rgb: bool = False
+    """Whether the raw picture comes from a layer of its own instead of the first three features."""
+    c_scale: float = 1.0
+    """Factor of the condition."""
+    look_at: tuple[float, float, float] = (0.0, 0.0, 0.2)
+    """What the cameras of training looked at, from `rays.radius` away from the origin; the conditioning pose's too."""
+
+    @property
+    def features(self) -> int:
+        """Of a cell."""
+        return self.backbone.channels // (3 * self.grid_depth)
+
+    @property
+    def size(self) -> int:
+        """Side of the picture, px."""
+        return self.upsampler_input * 2 ** len(self.upsampler)
+
+
+class Pictures(NamedTuple):
+    """Pictures of one call; colours -1..1, beyond by a little."""
+
+    image: Float[Tensor, "b 3 s s"]
+    raw: Float[Tensor, "b 3 r r"]
+    """Before superresolution."""
+    depth: Float[Tensor, "b 1 r r"]
+    """Distance along the unit ray."""
+    mask: Float[Tensor, "b 1 r r"]
+    """Share of a pixel that the field covers."""
+
+
+class Decoder(nn.Module):
+    """Mean of the planes' features -> density and features."""
+
+    def __init__(self, inputs: int, hidden: int):
+        super().__init__()
+        self.net = nn.Sequential(FullyConnected(inputs, hidden), nn.Softplus(), FullyConnected(hidden, 1 + inputs))
+
+    def forward(self, sampled: Float[Tensor, "b n 3 c"]) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n"]]:
+        """(features -0.001..1.001, raw density)."""
+        x = self.net(sampled.mean(2))
+        return torch.sigmoid(x[..., 1:]) * 1.002 - 0.001, x[..., 0]
+
+
+class Superresolution(nn.Module):
+    """Features and raw picture -> a picture of 2^n times the side, styled by the last w alone."""
+
+    def __init__(self, config: TriPlaneConfig):
+        super().__init__()
+        self.side, self.noise = config.upsampler_input, config.upsampler_noise
+        self.count = len(config.upsampler)
+        before, side = config.features, self.side
+        for index, width in enumerate(config.upsampler):
+            side *= 2
+            block = SynthesisBlock(before, width, config.backbone.w_size, side, 3, clamp=config.upsampler_clamp)
+            self.add_module(f"block{index}", block)
+            before = width
+
+    def forward(
+        self, image: Float[Tensor, "b 3 r r"], features: Float[Tensor, "b c r r"], ws: Float[Tensor, "b n e"]
+    ) -> Float[Tensor, "b 3 s s"]:
+        style = ws[:, -1:].expand(-1, 3, -1)
+        if image.shape[-1] != self.side:
+            image, features = resized(image, self.side), resized(features, self.side)
+        for index in range(self.count):
+            features, image = self.get_submodule(f"block{index}")(features, image, style, self.noise)
+        return image
+
+
+def resized(x: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c s s"]:
+    """Bilinear, with a filter against aliasing where it shrinks."""
+    return interpolate(x, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+class TriPlaneGenerator(nn.Module):
+    """Latent in, pictures from any camera out."""
+
+    def __init__(self, config: TriPlaneConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(
+            config.backbone, z_size=config.z_size, c_size=config.c_size, layers=config.mapping_layers
+        )
+        self.decoder = Decoder(config.features, config.hidden)
+        self.superresolution = Superresolution(config)
+        self.background = Synthesis(config.background) if config.background else None
+        self.torgb = ToRGB(config.features, 3, config.backbone.w_size) if config.own_rgb else None
+
+    def styles(
+        self, z: Float[Tensor, "b z"], c: Float[Tensor, "b c"], *, truncation: float = 1.0
+    ) -> Float[Tensor, "b n e"]:
+        """Of a latent under a conditioning camera, which is not the one that looks: keep it for all views of a face."""
+        return self.backbone.mapping(z, c * self.config.c_scale, truncation=truncation)
+
+    def planes(self, ws: Float[Tensor, "b n e"], *, noise: Noise = "const") -> Float[Tensor, "b 3 c d h w"]:
+        """The field's features."""
+        made = self.backbone.synthesis(ws, noise=noise)
+        return made.unflatten(1, (3, self.config.features, self.config.grid_depth))
+
+    def field(
+        self, planes: Float[Tensor, "b 3 c d h w"], points: Float[Tensor, "b n 3"]
+    ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n"]]:
+        """(features, raw density) at canonical points."""
+        return self.decoder(sample_planes(planes, points, AXES[self.config.axes], self.config.box))
+
+    def march(self, planes: Float[Tensor, "b 3 c d h w"], rays: Rays, *, jitter: bool = False) -> Composite:
+        """Coarse samples, fine ones where those weigh, and both together. `jitter`: coarse ones lie anywhere in their
+        shares, for training."""
+        config = self.config.rays
+        depths = even_depths(*ray_ends(rays, config), config.coarse)
+        if jitter:
+            depths = depths + (torch.rand_like(depths) - 0.5) * (config.far - config.near) / config.coarse
+        features, density = self._along(planes, rays, depths)
+        if not config.fine:
+            return composite(depths, features, density)
+        with torch.no_grad():
+            fine = importance_depths(depths, interval_weights(depths, density), config.fine)
+        fine_features, fine_density = self._along(planes, rays, fine)
+        depths, order = torch.cat([depths, fine], -1).sort(-1)
+        density = torch.cat([density, fine_density], -1).gather(-1, order)
+        features = torch.cat([features, fine_features], -2)
+        return composite(depths, features.gather(-2, order[..., None].expand_as(features)), density)
+
+    def _along(self, planes: Tensor, rays: Rays, depths: Float[Tensor, "b r n"]) -> tuple[Tensor, Tensor]:
+        points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
+        features, density = self.field(planes, points.flatten(1, 2))
+        return features.unflatten(1, depths.shape[1:]), density.unflatten(1, depths.shape[1:])
+
+    def look(
+        self,
+        ws: Float[Tensor, "b n e"],
+        planes: Float[Tensor, "b 3 c d h w"],
+        rotation: Float[Tensor, "b 3 3"],
+        translation: Float[Tensor, "b 3"],
+        K: Float[Tensor, "b 3 3"],
+        *,
+        raw_size: int | None = None,
+        at_once: int = 4096,
+        jitter: bool = False,
+    ) -> Pictures:
+        """Pictures from OpenCV cameras x_cam = R x + t; K in picture widths. `at_once`: rays in memory together."""
+        side = raw_size or self.config.raw_size
+        rays = rays_of(rotation, translation, K, side)
+        parts = [
+            self.march(planes, Rays(*part), jitter=jitter)
+            for part in zip(*(ray.split(at_once, 1) for ray in rays), strict=True)
+        ]
+        seen = Composite(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
+        features = _as_picture(2 * seen.features - 1, side)
+        mask = _as_picture(seen.weight[..., None], side)
+        if self.background is not None:
+            count = self.background.config.w_count
+            behind = ws[:, :count] if ws.shape[1] >= count else torch.cat([ws, ws[:, -1:].expand(-1, count, -1)], 1)
+            features = features + (1 - mask) * resized(self.background(behind[:, :count]), side)
+        raw = features[:, :3] if self.torgb is None else self.torgb(features, ws[:, -1])
+        return Pictures(self.superresolution(raw, features, ws), raw, _as_picture(seen.depth[..., None], side), mask)
+
+    def forward(
+        self,
+        z: Float[Tensor, "b z"],
+        c: Float[Tensor, "b c"],
+        rotation: Float[Tensor, "b 3 3"],
+        translation: Float[Tensor, "b 3"],
+        K: Float[Tensor, "b 3 3"],
+        *,
+        truncation: float = 1.0,
+    ) -> Pictures:
+        """All of it: one picture of each latent."""
+        ws = self.styles(z, c, truncation=truncation)
+        return self.look(ws, self.planes(ws), rotation, translation, K)
+
+
+def _as_picture(values: Float[Tensor, "b r c"], side: int) -> Float[Tensor, "b c s s"]:
+    return values.unflatten(1, (side, side)).permute(0, 3, 1, 2)

@@ -10,10 +10,10 @@ import torch
 from facelift.checkpoints.checkpoint import open_checkpoint
 from facelift.checkpoints.triplane import load_generator
 from facelift.commands.inspect_checkpoint import convert
-from facelift.generators.gan import GanGenerator, conditioning_label
+from facelift.generators.gan import GanGenerator
 from facelift.generators.protocol import Generator
 from facelift.geometry import intrinsics, look_at_rotation, sphere_translation
-from facelift.geometry.gan_cameras import label_of
+from facelift.geometry.gan_cameras import front_label, label_of
 from facelift.models.stylegan2 import SynthesisConfig
 from facelift.models.triplane import TriPlaneConfig, TriPlaneGenerator
 from facelift.models.volume import RayConfig
@@ -208,6 +208,6 @@ def test_a_seed_is_a_face_from_any_camera(eg3d):
     front = look_at_rotation(0.0, 0.0)
     expected = label_of(front, sphere_translation(front), intrinsics(1.0))
     np.testing.assert_allclose(generator.condition[0].numpy(), expected, atol=1e-6)
-    assert conditioning_label((0.0, 0.0, 0.0))[0, :16].tolist() == pytest.approx(
+    assert front_label((0.0, 0.0, 0.0))[:16].tolist() == pytest.approx(
         [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 2.7, 0, 0, 0, 1], abs=1e-6
     )  # formats.md: frontal = diag(1, -1, -1), t = (0, 0, 2.7)

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from facelift.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from facelift.checkpoints.safe_load import fill
+from facelift.geometry.gan_cameras import front_label
 from facelift.models.stylegan2 import Noise, SynthesisConfig
 from facelift.models.triplane import TriPlaneConfig, TriPlaneGenerator
 from facelift.models.volume import RayConfig
@@ -49,6 +51,8 @@ def _of_run(folder: Path) -> TriPlaneGenerator:
     network = TriPlaneGenerator(_small_config(noted["network"]))
     state = open_checkpoint(folder / "checkpoint.pt").part("averaged")
     fill(network, state, path=folder / "checkpoint.pt")
+    front = front_label(network.config.look_at, network.config.rays.radius)
+    network.centre(torch.as_tensor(front, dtype=torch.float32)[None])
     return network.eval().requires_grad_(False)
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from facelift.checkpoints.triplane import load_generator
 from facelift.generators.protocol import View
 from facelift.geometry import intrinsics
-from facelift.geometry.camera import RADIUS
-from facelift.geometry.gan_cameras import label_of
+from facelift.geometry.gan_cameras import front_label
 
 
 class GanGenerator:
@@ -30,7 +29,8 @@ class GanGenerator:
         self.network = load_generator(path)
         self._keep = keep
         self._faces: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
-        self.condition = conditioning_label(self.network.config.look_at, self.network.config.rays.radius)
+        config = self.network.config
+        self.condition = torch.as_tensor(front_label(config.look_at, config.rays.radius), dtype=torch.float32)[None]
 
     def __reduce__(self) -> tuple:
         """Other processes read the file anew."""
@@ -75,17 +75,6 @@ class GanGenerator:
                 self._faces.popitem(last=False)
         self._faces.move_to_end(seed)
         return self._faces[seed]
-
-
-def conditioning_label(look_at: tuple[float, float, float], radius: float = RADIUS) -> Float[Tensor, "1 25"]:
-    """c of the camera in front, `radius` away from the origin along z, that looks at a point."""
-    forward = np.array(look_at) - np.array([0.0, 0.0, radius])
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, [0.0, 1.0, 0.0])
-    right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    label = label_of(rotation, -rotation @ [0.0, 0.0, radius], intrinsics(1.0))
-    return torch.as_tensor(label, dtype=torch.float32)[None]
 
 
 def as_bytes(image: Float[Tensor, "b 3 s s"]) -> np.ndarray:

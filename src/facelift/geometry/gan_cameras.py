@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.geometry.arrays import constant, namespace
+from facelift.geometry.camera import LOOK_AT, RADIUS, intrinsics
 
 OPENGL = (1, 2, 5, 6, 9, 10)
 """Entries of a label that change sign between OpenCV's camera axes and OpenGL's (y up, z backward): the second and the
@@ -14,9 +15,9 @@ third column of its rotation. IDE-3D's labels are OpenGL's."""
 
 
 def label_of(
-    rotation: Float[Any, "*b 3 3"], translation: Float[Any, "*b 3"], K: Float[Any, "*b 3 3"]
+    rotation: Float[Any, "*b 3 3"], translation: Float[Any, "*b 3"], K: Float[Any, "*k 3 3"]
 ) -> Float[Any, "*b 25"]:
-    """c of the camera x_cam = R x + t; K in picture widths."""
+    """c of the camera x_cam = R x + t; K in picture widths, one for all or one each."""
     xp = namespace(rotation)
     turned = xp.swapaxes(rotation, -1, -2)
     eye = -(turned @ translation[..., None])
@@ -24,6 +25,16 @@ def label_of(
     last = xp.zeros_like(top[..., :4]) + constant([0.0, 0.0, 0.0, 1.0], rotation)
     intrinsics = (xp.zeros_like(rotation) + constant(K, rotation)).reshape(*rotation.shape[:-2], 9)
     return xp.concatenate([top, last, intrinsics], axis=-1)
+
+
+def front_label(look_at: tuple[float, float, float] = LOOK_AT, radius: float = RADIUS) -> Float[np.ndarray, "25"]:
+    """c of the camera in front, `radius` away from the origin along z, that looks at a point."""
+    forward = np.array(look_at) - np.array([0.0, 0.0, radius])
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(forward, right), forward])
+    return label_of(rotation, -rotation @ [0.0, 0.0, radius], intrinsics(1.0))
 
 
 def camera_of(label: Float[Any, "*b 25"]) -> tuple[Float[Any, "*b 3 3"], Float[Any, "*b 3"], Float[Any, "*b 3 3"]]:

@@ -16,7 +16,7 @@ def critic_loss(real: Float[Tensor, "n"], generated: Float[Tensor, "m"]) -> Floa
     return softplus(-real).mean() + softplus(generated).mean()
 
 
-def r1_penalty(real: Float[Tensor, "b"], *inputs: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+def r1_penalty(real: Float[Tensor, "b"], *inputs: Float[Tensor, "b c _h _w"]) -> Float[Tensor, ""]:
     """Half the squared gradient of real scores by the pictures that were scored, mean over the batch."""
     gradients = torch.autograd.grad(real.sum(), inputs, create_graph=True)
     return 0.5 * sum(gradient.square().sum((1, 2, 3)) for gradient in gradients).mean()  # type: ignore[union-attr]

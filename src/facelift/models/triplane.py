@@ -156,6 +156,13 @@ class TriPlaneGenerator(nn.Module):
         """Of a latent under a conditioning camera, which is not the one that looks: keep it for all views of a face."""
         return self.backbone.mapping(z, c * self.config.c_scale, truncation=truncation)
 
+    @torch.no_grad()
+    def centre(self, c: Float[Tensor, "1 c"], *, count: int = 4096) -> None:
+        """Makes the mean style of so many fixed latents the one that truncation draws to."""
+        z = torch.randn(count, self.config.z_size, generator=torch.Generator().manual_seed(0))
+        styles = self.styles(z.to(c.device), c.expand(count, -1))
+        self.backbone.mapping.w_avg.copy_(styles[:, 0].mean(0))
+
     def planes(self, ws: Float[Tensor, "b n e"], *, noise: Noise = "const") -> Float[Tensor, "b 3 c d h w"]:
         """The field's features."""
         made = self.backbone.synthesis(ws, noise=noise)

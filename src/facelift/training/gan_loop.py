@@ -8,7 +8,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
 
 
+@runtime_checkable
 class GanTask(Protocol):
     """What is learned."""
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from facelift.datasets.posed_pictures import PosedPictures, read_posed
 from facelift.evaluation.frechet import EncoderFeatures, frechet_distance
-from facelift.generators.gan import as_bytes, conditioning_label
+from facelift.generators.gan import as_bytes
 from facelift.geometry import intrinsics, look_at_rotation, sphere_translation
-from facelift.geometry.gan_cameras import label_of
+from facelift.geometry.gan_cameras import front_label, label_of
 from facelift.losses.logistic_gan import critic_loss, generator_loss, r1_penalty
 from facelift.models.dual_critic import DualCritic, made_small
 from facelift.models.stylegan2 import SynthesisConfig
@@ -23,9 +23,6 @@ from facelift.training.config import GanConfig
 from facelift.training.gan_loop import Batch, train_gan
 from facelift.training.order import indices
 from facelift.training.pictures import sheet
-
-W_AVERAGED = 4096
-"""Latents whose mean style is the truncation's centre."""
 
 
 def small_generator(config: GanConfig) -> TriPlaneConfig:
@@ -147,7 +144,6 @@ class SmallGanTask:
         rng = np.random.default_rng(self.config.loop.seed)
         seen = self.held_out.take(rng.integers(len(self.held_out), size=count))
         device, made = next(generator.parameters()).device, []
-        self._centre(generator)
         for first in range(0, count, 32):
             part = seen.take(np.arange(first, min(first + 32, count)))
             z = torch.as_tensor(rng.standard_normal((len(part), self.config.width)), dtype=torch.float32, device=device)
@@ -164,16 +160,8 @@ class SmallGanTask:
         }
 
     def _front(self, count: int, device: torch.device) -> Tensor:
-        return conditioning_label(self.sizes.look_at).to(device).expand(count, -1)
-
-    @torch.no_grad()
-    def _centre(self, generator: nn.Module) -> None:
-        """The mean style, which truncation draws to."""
-        mapping = cast(TriPlaneGenerator, generator).backbone.mapping
-        rng = np.random.default_rng(0)
-        z = torch.as_tensor(rng.standard_normal((W_AVERAGED, self.config.width)), dtype=torch.float32)
-        z = z.to(mapping.w_avg.device)
-        mapping.w_avg.copy_(mapping(z, self._front(len(z), z.device))[:, 0].mean(0))
+        label = torch.as_tensor(front_label(self.sizes.look_at), dtype=torch.float32, device=device)
+        return label.expand(count, -1)
 
     @torch.no_grad()
     def picture(self, generator: nn.Module) -> np.ndarray:

@@ -51,7 +51,8 @@ def write_dense_faces(
 
 
 def _record(face: DenseFace) -> dict[str, Any]:
-    return {name: _rounded(getattr(face, name)) for name in (*_ARRAYS, "roll_deg", "score")}
+    record = {name: _rounded(getattr(face, name)) for name in (*_ARRAYS, "roll_deg", "score")}
+    return {"points_2d": record.pop("points"), **record}
 
 
 def _rounded(values: Any) -> Any:

@@ -63,19 +63,20 @@ def export(config: ExportConfig) -> Path:
     from facelift.export_dense import constants, dense_metadata
     from facelift.export_mesh import add_constants, load_released, m3lrn_metadata, with_mesh
     from facelift.morphable.linear import load_linear_model
+    from facelift.morphable.vertex_sets import VERTICES, load_vertex_sets
     from facelift.onnx_constants import add_outputs
 
     card = config.card.read_text(encoding="utf-8") if config.card else ""
     mesh = load_linear_model(config.mesh) if config.mesh else None
+    task: str
+    model: Any
     task, model = ("m3lrn", load_released(config.run, mesh)) if released else _load(config.run)
     if mesh and task != "m3lrn":
         raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
     sources += mesh.sources if mesh else ()
     if config.permissive:
         _check_free(config.run, sources)
-    vertices = None
-    if task == "dense":
-        model, vertices = model
+    vertices = load_vertex_sets(config.run / VERTICES) if task == "dense" else None
     wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
     finder = task == "finder"
     size = _input_size(task, model)
@@ -176,7 +177,7 @@ def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: floa
 
 
 def _load(run: Path) -> tuple[str, Any]:
-    """Task name and model with the averaged weights of a run folder; of dense landmarks, (model, vertex sets)."""
+    """Task name and model with the averaged weights of a run folder."""
     import torch
 
     from facelift.checkpoints.safe_load import fill, read_state

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facelift.models.dense import DenseLandmarks
 from facelift.models.dense_config import DenseConfig
-from facelift.morphable.vertex_sets import VertexSets, load_vertex_sets
+from facelift.morphable.vertex_sets import VertexSets
 
 
 class _Flat(nn.Module):
@@ -22,19 +22,18 @@ class _Flat(nn.Module):
         return tuple(self.model(image))
 
 
-def load_dense(run: Path, config: dict[str, Any]) -> tuple[DenseLandmarks, VertexSets]:
-    """The averaged network of a run of `facelift train dense`, without the flow that only training needs, and the sets
-    of its points. Raises as `read_state`, `fill` and `load_vertex_sets`."""
-    from facelift.checkpoints.safe_load import fill, read_state
-    from facelift.training.dense_task import VERTICES
+def load_dense(run: Path, config: dict[str, Any]) -> DenseLandmarks:
+    """The averaged network of a run of `facelift train dense`, without the flow that only training needs.
 
-    sets, checkpoint = load_vertex_sets(run / VERTICES), run / "checkpoint.pt"
-    network = DenseLandmarks(DenseConfig(**config["network"]), sets)
-    state = read_state(checkpoint, inside="averaged")
-    prefix = "network."
+    Raises as `read_state` and `fill`.
+    """
+    from facelift.checkpoints.safe_load import fill, read_state
+
+    network, checkpoint = DenseLandmarks(DenseConfig(**config["network"])), run / "checkpoint.pt"
+    state, prefix = read_state(checkpoint, inside="averaged"), "network."
     own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     fill(network, own, path=checkpoint)
-    return network.eval(), sets
+    return network.eval()
 
 
 def wrapped(network: DenseLandmarks) -> tuple[nn.Module, list[str]]:

@@ -18,6 +18,8 @@ COUNTS = (1609, 805, 403, 202, 101)
 """Points of the sets that networks learn (Simic 2022)."""
 COARSER = (51, 26, 13)
 """Further halvings, from which a decoder starts."""
+VERTICES = "vertices.npz"
+"""In a run folder: the sets that its points are of."""
 _LEVEL = ("vertices", "faces", "landmark_index", "landmark_weights", "up_index", "up_weights")
 
 

@@ -28,7 +28,7 @@ from facelift.models.dense import DenseLandmarks, DenseOutput
 from facelift.models.dense_config import DenseConfig
 from facelift.models.flow import RealNVP
 from facelift.morphable.decimation import edges
-from facelift.morphable.vertex_sets import VertexSets, head_vertex_sets, load_vertex_sets
+from facelift.morphable.vertex_sets import VERTICES, VertexSets, head_vertex_sets, load_vertex_sets
 from facelift.sources import listed
 from facelift.training.config import DenseTrainConfig
 from facelift.training.dev_metrics import visible_nme
@@ -41,8 +41,6 @@ from facelift.training.pictures import draw_points, sheet
 
 log = logging.getLogger(__name__)
 IBUG = wflw98_of_ibug68()
-VERTICES = "vertices.npz"
-"""In the run folder: the vertex sets that the points are of."""
 STATED_PX = 256
 """MLME is given in px of pictures of this side, whatever the network's."""
 
@@ -120,10 +118,10 @@ class DenseTask:
             assert config.vertices is not None  # checked by the config
             self.sets = load_vertex_sets(config.vertices)
             self.sets.save(kept)
-            photos = (DAD3DHeads(config.dad3dheads, split) for split in ("train", "val"))
-            taught, measured = (DenseDAD(one, self.sets, config.network.points, size=self.size) for one in photos)
-            self.dev_samples: DenseSamples = measured
-            return taught, np.arange(len(taught)), np.arange(len(measured))
+            splits = (DAD3DHeads(config.dad3dheads, split) for split in ("train", "val"))
+            photos, dev_photos = (DenseDAD(one, self.sets, config.network.points, size=self.size) for one in splits)
+            self.dev_samples: DenseSamples = dev_photos
+            return photos, np.arange(len(photos)), np.arange(len(dev_photos))
         assert config.views is not None  # likewise
         views = ViewCache(config.views, labels="exact")
         generator = generator_of(config.views, config.assets, config.data)
@@ -134,8 +132,8 @@ class DenseTask:
             self.faces.fit_poses(views.landmarks, config.loop.run / "poses.npz")
         self.dev_samples = samples = DenseViews(views, heads, size=self.size)
         first = len(views.seeds) - config.dev_heads
-        taught = np.flatnonzero(views.face < min(first, config.heads or first))
-        return samples, taught, np.flatnonzero(views.face >= first)
+        rendered = np.flatnonzero(views.face < min(first, config.heads or first))
+        return samples, rendered, np.flatnonzero(views.face >= first)
 
     def _sets_of(self, generator, kept: Path) -> VertexSets:
         """Given ones, those of an earlier start, or new ones of the head; in the run folder afterwards."""
@@ -174,8 +172,9 @@ class DenseTask:
         rngs = [sample_rng(step, seed=loop.seed, rank=rank, index=i) for i in range(loop.batch)]
         photos = [self._photo(self.real[key], rng) for key, rng in zip(keys, rngs, strict=False)]
         heads = [self._head(int(self.rendered[row]), rng) for row, rng in zip(rows, rngs[real:], strict=True)]
+        images = [photo.image for photo in photos] + [head.image for head in heads]
         return {
-            "image": torch.as_tensor(np.stack([one.image for one in [*photos, *heads]])).permute(0, 3, 1, 2),
+            "image": torch.as_tensor(np.stack(images)).permute(0, 3, 1, 2),
             "points": _tensor([head.points for head in heads], (self.config.network.points, 2)),
             "landmarks": _tensor([photo.points[IBUG] for photo in photos], (68, 2)),
             "weight": self._trust(photos),
@@ -222,7 +221,7 @@ class DenseTask:
             yaw = np.array([self.measured.yaw_deg(key) for key in self.measured.dev])
             found = predict_dense(model, [crop.image for crop in crops])
             points = np.full((len(crops), 98, 2), np.nan)
-            points[:, IBUG] = model.network.landmarks(found).points.numpy()
+            points[:, IBUG] = _network(model).landmarks(found).points.numpy()
             metrics |= visible_nme(points, crops, yaw)
         if len(self.held_out):
             samples = [self.dev_samples.plain(int(index)) for index in self.held_out]
@@ -259,17 +258,25 @@ def _check_heads(config: DenseTrainConfig, count: int) -> None:
         )
 
 
-@torch.no_grad()
-def predict_dense(model: nn.Module, images: list[np.ndarray], batch: int = 64) -> DenseOutput:
+def predict_dense(model: nn.Module, images: list[np.ndarray]) -> DenseOutput:
     """What a learner's network says of crops of its size, on the CPU."""
-    network = model.network
-    assert isinstance(network, DenseLandmarks)
+    return predict_network(_network(model), images)
+
+
+@torch.no_grad()
+def predict_network(network: DenseLandmarks, images: list[np.ndarray], batch: int = 64) -> DenseOutput:
+    """What the network says of crops of its size, on the CPU."""
     device = next(network.parameters()).device
     parts = []
     for first in range(0, len(images), batch):
         image = torch.as_tensor(np.stack(images[first : first + batch])).permute(0, 3, 1, 2).to(device)
         parts.append([value.float().cpu() for value in network(image.float() / 255)])
     return DenseOutput(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _network(model: nn.Module) -> DenseLandmarks:
+    assert isinstance(model.network, DenseLandmarks)  # of a DenseLearner
+    return model.network
 
 
 def _tensor(values: object, shape: tuple[int, ...] | None = None) -> Tensor:

@@ -7,7 +7,8 @@
 points. No photos teach. `--encoder`: of the rows that do not ask about it. Every row sees the same number of pictures,
 in the same order. MLME and MRLE are in px of a picture of 256, whatever the network's size; MVE in mm (36 cm a
 canonical unit) between the fitted head and the true one after a rigid alignment with scale, over the face and over the
-whole skin of the head. The fit (`facelift.fitting`) knows the picture's camera and weighs each coordinate by its confidence.
+whole skin of the head. The fit (`facelift.fitting`) knows the picture's camera and weighs each coordinate by its
+confidence.
 
 Every row is a run of its own in OUT and goes on where it was stopped; finished rows are kept in OUT/dense.json and not
 run again. Writes OUT/dense.md. What follows the options here goes to every row.

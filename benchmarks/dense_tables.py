@@ -34,6 +34,8 @@ from facelift.geometry import UNIT_CM, intrinsics
 
 Run = Callable[[list[str]], None]
 STATED_PX = 256
+FITTED = 32
+"""Faces fitted at once."""
 EDGES = ("--weights.edges", "20")
 """The vertex-edge loss: its usual error of a hundredth of the crop counts a fifth."""
 
@@ -205,8 +207,13 @@ def fit_errors(
     from facelift.morphable.face_cut import face_cut, face_region
 
     model = load_head("openhead" if generator.name == "open-head" else "procedural")
-    fits = fit_heads(SkinnedHead(model, vertices), points, confidence, intrinsics(STATED_PX))
-    good = np.array([reason is None for reason in fits.failure])
+    head, K = SkinnedHead(model, vertices), intrinsics(STATED_PX)
+    parts = [slice(first, first + FITTED) for first in range(0, len(points), FITTED)]
+    fits = [fit_heads(head, points[part], confidence[part], K) for part in parts]
+    shape, expression, joints, placed = (
+        np.concatenate([getattr(fit, name) for fit in fits]) for name in ("shape", "expression", "joints", "points")
+    )
+    good = np.array([reason is None for fit in fits for reason in fit.failure])
     cut = face_cut(generator.head)
     skin = model.faces if model.skin is None else model.faces[model.skin]
     regions = {"face": cut.vertices[face_region(generator.head, cut)], "head": np.unique(skin)}
@@ -214,15 +221,13 @@ def fit_errors(
     for index in np.flatnonzero(good):
         seed = int(views.seeds[views.face[rows[index]]])
         truth = generator.head.vertices(*generator.head.sample(np.random.default_rng([seed, 0])))
-        mesh = model.vertices(fits.shape[index], fits.expression[index], fits.joints[index])
+        mesh = model.vertices(shape[index], expression[index], joints[index])
         for name, region in regions.items():
             error = mean_vertex_error(mesh[None], truth[None], alignment="similarity", region=region)
             errors[name].append(10 * UNIT_CM * float(error[0]))
     return {
         **{f"mve_{name}_mm": float(np.mean(values)) if values else float("nan") for name, values in errors.items()},
-        "mrle_px": float(
-            np.nanmean(mean_reprojection_error(fits.points[good], points[good], confidence[good].mean(-1)))
-        ),
+        "mrle_px": float(np.nanmean(mean_reprojection_error(placed[good], points[good], confidence[good].mean(-1)))),
         "unfitted": float((~good).sum()),
     }
 

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -12,13 +11,11 @@ from facelift.commands.targets import refuse_foreign
 from facelift.dense_face import DenseFace
 from facelift.dense_face_io import FORMATS, write_dense_faces
 from facelift.dense_predictor import DensePredictor
+from facelift.drawing import draw_mesh
 from facelift.images import Photo, load_photo
 
 if TYPE_CHECKING:
     from facelift.commands.predict import PredictConfig
-
-_SURE, _UNSURE = 0.0, 0.05
-"""Deviation of points drawn green, and from which they are red; of the face's size."""
 
 
 def check_options(config: "PredictConfig") -> None:
@@ -63,20 +60,10 @@ def dense_work(entry: Input, config: "PredictConfig", predictor: DensePredictor,
 
 
 def draw_dense(photo: Photo, faces: list[DenseFace], triangles: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    """The photo with the mesh of points; from green where the network is sure to red where it is not."""
-    canvas = np.ascontiguousarray(photo.pixels).copy()
-    for face in faces:
-        points = face.points / photo.scale
-        if not np.isfinite(points).all():
-            continue
-        size = float(np.ptp(points, axis=0).max())
-        unsure = np.linalg.norm(face.sigma, axis=-1) / photo.scale / max(size, 1e-9)
-        share = np.clip((unsure - _SURE) / (_UNSURE - _SURE), 0, 1)[:, None]
-        colours = share * [235, 60, 60] + (1 - share) * [70, 225, 90]
-        fixed = np.round(16 * (points - 0.5)).astype(np.int32)  # to OpenCV's centres at integers
-        lines = [fixed[triangle] for triangle in triangles]
-        cv2.polylines(canvas, lines, True, (190, 190, 190), 1, cv2.LINE_AA, 4)
-        radius = int(16 * max(1.0, size / 220))
-        for place, colour in zip(fixed, colours, strict=True):
-            cv2.circle(canvas, tuple(int(v) for v in place), radius, tuple(colour), -1, cv2.LINE_AA, 4)
-    return canvas
+    """The photo with the meshes of points."""
+    count = int(triangles.max()) + 1
+    points, sigma = (
+        np.array([getattr(face, name) for face in faces]).reshape(len(faces), count, 2) / photo.scale
+        for name in ("points", "sigma")
+    )
+    return draw_mesh(photo.pixels, points, triangles, sigma)

@@ -251,3 +251,13 @@ def test_rows_without_their_data_are_named(ablation, tmp_path):
     reasons = {row.name: budget.missing(row, cache) for row in ablation.ROWS}
     assert reasons["exact 3D labels"] == "the cache has no exact landmarks" and not reasons["both"]
     assert not reasons["ResNet-50"] and reasons["100 heads"] == "the cache has 2 heads beside those held out"
+
+
+def test_the_dense_recipe_is_one_chain(commands, tmp_path):
+    """Views, a training on them, and the export of its run, all parsed by the commands' own settings."""
+    calls = commands("dense.sh", "--start", "lifter.onnx")
+    views, train, exported = (parsed(words) for _, words in calls)
+    assert [words[0] for _, words in calls] == ["views", "train", "export"]
+    assert train.views == views.out and exported.run == train.loop.run and exported.out == tmp_path / "work/dense.onnx"
+    assert train.start == Path("lifter.onnx") and train.network.points == 202 and train.dev_heads == 30
+    assert views.faces == 1500 and train.flips == (0.5, 0.0)

@@ -22,11 +22,12 @@ from facelift.sources import (
     packed_source,
     scene_sources,
 )
-from facelift.training.config import DetectorConfig, LifterConfig, LoopConfig
+from facelift.training.config import DenseTrainConfig, DetectorConfig, LifterConfig, LoopConfig
 from facelift.training.inputs import CHECKPOINTS, KNOWN, NOTES, training_sources
 
-NO_SOURCES = ("data", "assets")
-"""Folders of what other options name; `assets` are those of the generator that `views` names."""
+NO_SOURCES = ("data", "assets", "vertices")
+"""Folders of what other options name; `assets` are those of the generator that `views` names, `vertices` count in the
+meshes of `views` or `dad3dheads`."""
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_lifted_labels_carry_their_detectors_sources(tmp_path):
     assert listed([MEDIAPIPE])[0] in noted and listed([PROCEDURAL_HEAD])[0] in noted
 
 
-@pytest.mark.parametrize("config", [DetectorConfig, LifterConfig])
+@pytest.mark.parametrize("config", [DetectorConfig, LifterConfig, DenseTrainConfig])
 def test_every_option_that_names_a_file_is_a_source(config):
     """Or the list of sources would be silent about what a new option brings in."""
     named = {field.name for field in fields(config) if "Path" in str(field.type)}

@@ -35,14 +35,15 @@ COMMANDS = {
     "morphable": Command(
         "a linear face model of a head, or of released files", "facelift.commands.morphable", "MorphableConfig", "build"
     ),
+    "vertices": Command("dense landmarks of a head", "facelift.commands.vertices", "VerticesConfig", "build"),
     "mesh": Command("MediaPipe's dense points of photos", "facelift.datasets.mesh_labels", "MeshConfig", "mesh"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "shards": Command("what a folder of shards holds", "facelift.commands.shards", "ShardsConfig", "list_shards"),
     "heads": Command(
         "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
     ),
-    "train": Command("a lifter, a 2D detector or a face finder", "facelift.training.command", "TrainConfig", "train"),
     "train-gan": Command("a small 3D-aware GAN", "facelift.commands.train_gan", "GanConfig", "train_gan"),
+    "train": Command("lifter, detector, finder, dense, ...", "facelift.training.command", "TrainConfig", "train"),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
     ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from facelift.face import Face
 from facelift.geometry.camera import project
@@ -96,6 +96,30 @@ def draw_points(
     for face, certainty in zip(points[seen] * zoom, confidence[seen], strict=True):
         _draw_lines(canvas, face, scheme)
         _draw_points(canvas, face, scheme, certainty)
+    return canvas
+
+
+def draw_mesh(
+    image: UInt8[np.ndarray, "h w 3"],
+    points: Float[np.ndarray, "faces n 2"],
+    triangles: Int[np.ndarray, "f 3"],
+    sigma: Float[np.ndarray, "faces n 2"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture, enlarged if it is small, with meshes of 2D points in its px; points go from green to red, which is a
+    deviation of a twentieth of the face. Faces with NaN are left out."""
+    seen = np.isfinite(points).all((1, 2))
+    sizes = [_width(face) for face in points[seen]]
+    image, zoom = _readable(image, sizes)
+    canvas = np.ascontiguousarray(image).copy()
+    for face, deviation, size in zip(points[seen] * zoom, sigma[seen], sizes, strict=True):
+        fixed = np.array([_fixed(point) for point in face], np.int32)
+        lines = canvas.copy()
+        cv2.polylines(lines, [fixed[t] for t in triangles], True, (235, 235, 235), 1, cv2.LINE_AA, _SHIFT)
+        canvas = cv2.addWeighted(lines, 0.4, canvas, 0.6, 0)
+        share = np.clip(np.linalg.norm(deviation, axis=-1) / (0.05 * size), 0, 1)[:, None]
+        radius = round(max(1.2, zoom * size / 250) * 2**_SHIFT)
+        for place, colour in zip(fixed, share * np.array(RED) + (1 - share) * np.array(GREEN), strict=True):
+            cv2.circle(canvas, tuple(int(v) for v in place), radius, tuple(colour), -1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 

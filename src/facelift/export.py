@@ -25,6 +25,8 @@ FINDER_TOLERANCE_PX = 1e-2
 """The same of a face finder's boxes and points: those of cells without a face may be thousands of px wide."""
 M3LRN_SIZE = 120
 """Side of the crops of M3-LRN, px, and of the texture GAN that goes with it."""
+WIDTHS = ("lifter", "detector", "dense")
+"""Tasks whose networks give points in crop widths."""
 _FINDER_SIZE = 256
 """Side of the pictures that a face finder is checked on, px; it takes any in multiples of 32."""
 
@@ -58,17 +60,23 @@ def export(config: ExportConfig) -> Path:
     sources = [unrecorded(config.run)] if released else noted_sources(config.run / "config.json")
     import onnx
 
+    from facelift.export_dense import constants, dense_metadata
     from facelift.export_mesh import add_constants, load_released, m3lrn_metadata, with_mesh
     from facelift.morphable.linear import load_linear_model
+    from facelift.morphable.vertex_sets import VERTICES, load_vertex_sets
+    from facelift.onnx_constants import add_outputs
 
     card = config.card.read_text(encoding="utf-8") if config.card else ""
     mesh = load_linear_model(config.mesh) if config.mesh else None
+    task: str
+    model: Any
     task, model = ("m3lrn", load_released(config.run, mesh)) if released else _load(config.run)
     if mesh and task != "m3lrn":
         raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
     sources += mesh.sources if mesh else ()
     if config.permissive:
         _check_free(config.run, sources)
+    vertices = load_vertex_sets(config.run / VERTICES) if task == "dense" else None
     wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
     finder = task == "finder"
     size = _input_size(task, model)
@@ -79,9 +87,11 @@ def export(config: ExportConfig) -> Path:
         _forget_its_making(graph)
         if mesh:
             add_constants(graph, mesh)
+        if vertices:
+            add_outputs(graph, constants(model, vertices))
         onnx.checker.check_model(graph)
         onnx.save(graph, partial)
-        difference = parity_px(wrapped, partial, probe(size), unit_px=size if task in ("lifter", "detector") else 1)
+        difference = parity_px(wrapped, partial, probe(size), unit_px=size if task in WIDTHS else 1)
         if not difference <= tolerance:  # NaN is no agreement
             found = f"{difference:.2g} px"
             raise ValueError(f"{config.out}: expected torch and ONNX within {tolerance} px, found {found}")
@@ -94,8 +104,10 @@ def export(config: ExportConfig) -> Path:
         }
         if not finder:
             metadata |= {"scheme": "ibug68" if task == "m3lrn" else "wflw98", "input_size": str(size)}
-        if task == "texture":
+        if task in ("texture", "dense"):
             del metadata["scheme"]
+        if vertices:
+            metadata |= dense_metadata(model, vertices)
         if task == "m3lrn":
             metadata |= m3lrn_metadata(model)
         onnx.helper.set_model_props(graph, metadata)
@@ -109,6 +121,8 @@ def _input_size(task: str, model: Any) -> int:
         return _FINDER_SIZE
     if task in ("m3lrn", "texture"):
         return M3LRN_SIZE
+    if task == "dense":
+        return model.image_size
     return model.encoder.image_size
 
 
@@ -178,6 +192,10 @@ def _load(run: Path) -> tuple[str, Any]:
     if not config_file.is_file():
         raise FileNotFoundError(f"{run}: expected a run folder with config.json, found none")
     config = json.loads(config_file.read_text())
+    if config.get("task") == "dense":
+        from facelift.export_dense import load_dense
+
+        return "dense", load_dense(run, config)
     networks: dict[str, Callable[[], Any]] = {
         "detector": lambda: LandmarkDetector(encoder=config["encoder"], definitions=tuple(config["definitions"])),
         "lifter": lambda: Lifter(encoder=config["encoder"]),
@@ -186,7 +204,7 @@ def _load(run: Path) -> tuple[str, Any]:
         "texture": lambda: TextureGan(torch.zeros(3, config["size"], config["size"])),
     }
     if config.get("task") not in networks:
-        expected = "detector, lifter, finder, m3lrn or texture"
+        expected = "detector, lifter, finder, m3lrn, texture or dense"
         raise ValueError(f"{config_file}: expected task {expected}, found {config.get('task')!r}")
     model = networks[config["task"]]()
     checkpoint = run / "checkpoint.pt"
@@ -198,6 +216,11 @@ def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
     """The network with flat outputs, and their names: covariance as (l00, l10, l11), visibility and a face finder's
     scores as probability."""
     import torch
+
+    if task == "dense":
+        from facelift.export_dense import wrapped
+
+        return wrapped(model)
 
     def flat(cholesky: Any) -> Any:
         return torch.stack([cholesky[..., 0, 0], cholesky[..., 1, 0], cholesky[..., 1, 1]], dim=-1)

@@ -13,6 +13,7 @@ from facelift.checkpoints.tddfa import load_tddfa
 from facelift.crops import MARGIN
 from facelift.models.m3lrn import M3LRN, ROWS, require_rows
 from facelift.morphable.linear import LinearModel, place, split_parameters
+from facelift.onnx_constants import add_outputs
 
 RELEASED_SCALE = 2**0.5
 """Side of the released networks' crops in longer sides of the landmarks' box: 3DDFA's rule is the box's diagonal."""
@@ -70,11 +71,7 @@ def add_constants(graph: onnx.ModelProto, mesh: LinearModel) -> None:
     arrays = {"mesh_mean": mesh.mean.astype(np.float32), "mesh_faces": mesh.faces.astype(np.int32)}
     if mesh.uv is not None:
         arrays["mesh_uv"] = mesh.uv.astype(np.float32)
-    for name, array in arrays.items():
-        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-        node = onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array))
-        graph.graph.node.append(node)
-        graph.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+    add_outputs(graph, arrays)
 
 
 def m3lrn_metadata(network: M3LRN) -> dict[str, str]:

@@ -49,6 +49,7 @@ FARL = Source("FaRL, learned from LAION-Face", "MIT; rights of the photos unclea
 WFLW = Source("WFLW photos", "non-commercial research")
 W300LP = Source("300W-LP, photos of 300-W", "research only")
 LAPA = Source("LaPa photos", "non-commercial research")
+DAD3DHEADS = Source("DAD-3DHeads", "non-commercial research; its meshes are FLAME's, non-commercial too")
 TORCHVISION = Source("torchvision's weights, learned from ImageNet", "BSD 3; photos for non-commercial research")
 
 

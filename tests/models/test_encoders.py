@@ -7,6 +7,9 @@ from facelift.models.encoders import build_encoder, pooled
 from facelift.models.mobile import GlobalMobileEncoder
 
 WIDTHS = {
+    "convnext_t": 768,
+    "mobilenetv3": 960,
+    "swin_t": 768,
     "mobile": 128,
     "mobile_global": 1280,
     "mobilenetv1": 1024,

@@ -1,15 +1,20 @@
-"""State dicts of ResNets in torchvision's format (`resnet50-....pth`) as encoders."""
+"""State dicts in torchvision's format (`resnet50-....pth`) as encoders."""
 
 from pathlib import Path
 
+from torch import nn
+
 from facelift.checkpoints.safe_load import fill, read_state
-from facelift.models.resnet import ResNetEncoder
+
+CLASSIFIERS = ("fc.", "head.", "classifier.")
+"""Beginnings of the names of what tells ImageNet's classes apart."""
 
 
-def load_torchvision(encoder: ResNetEncoder, path: Path | str) -> None:
-    """Copies the convolutional part into `encoder`; the classifier `fc` is dropped.
+def load_torchvision(encoder: nn.Module, path: Path | str) -> None:
+    """Copies a ResNet, ConvNeXt, Swin or MobileNetV3 into `encoder`, without its classifier.
 
     Raises FileNotFoundError, or ValueError naming file, expected and found.
     """
-    state = {name: tensor for name, tensor in read_state(path).items() if not name.startswith("fc.")}
+    own = encoder.state_dict()
+    state = {name: value for name, value in read_state(path).items() if name in own or not name.startswith(CLASSIFIERS)}
     fill(encoder, state, path=path)

@@ -11,14 +11,18 @@ from PIL import Image
 
 from facelift.atomic import written_whole
 from facelift.commands.inputs import OVERLAY, Input, expand
+from facelift.commands.predict_dense import check_options as check_dense
+from facelift.commands.predict_dense import dense_work
 from facelift.commands.predict_mesh import MeshOptions, check_options, mesh_work
 from facelift.commands.report import Report, progress, run_over, say, tell
 from facelift.commands.targets import refuse_foreign
+from facelift.dense_predictor import DensePredictor
 from facelift.drawing import draw_photo
 from facelift.face import Face
 from facelift.face_io import pts_paths, write_faces
 from facelift.images import load_photo
 from facelift.mesh_predictor import MeshPredictor
+from facelift.onnx_dense import is_dense
 from facelift.onnx_m3lrn import is_m3lrn
 from facelift.predictor import Predictor
 from facelift.video import predict_video
@@ -43,7 +47,8 @@ class PredictConfig:
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
     """Landmarks to write for photos."""
     model: str = "small"
-    """small, which comes with the package, or an .onnx file of `facelift export`, of a lifter or of an M3-LRN."""
+    """small, which comes with the package, or an .onnx file of `facelift export`: of a lifter, an M3-LRN, or dense
+    landmarks."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()
@@ -77,6 +82,10 @@ def _work(config: PredictConfig) -> Callable[[Input, Report], int]:
         meshes = MeshPredictor(config.model, finder=config.finder, threads=config.threads, refine=config.refine)
         check_options(config, meshes)
         return lambda entry, report: mesh_work(entry, config, meshes, report)
+    if is_dense(config.model):
+        check_dense(config)
+        dense = DensePredictor(config.model, finder=config.finder, threads=config.threads, refine=config.refine)
+        return lambda entry, report: dense_work(entry, config, dense, report)
     if config.surface.wanted:
         raise ValueError(f"--surface: expected an M3-LRN, found --model {config.model}, which makes no mesh")
     predictor = Predictor(

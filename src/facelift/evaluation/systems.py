@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from facelift import __version__
+from facelift.onnx_dense import is_dense
 from facelift.onnx_m3lrn import is_m3lrn
 
 
@@ -81,6 +82,22 @@ class MeshSystem:
         return Answer(face.landmarks[:, :2], face.landmarks @ face.rotation, face.rotation)
 
 
+class DenseSystem:
+    """Dense landmarks on the given box: the 68 landmarks on their mesh."""
+
+    scheme = "ibug68"
+
+    def __init__(self, model: str):
+        from facelift.dense_predictor import DensePredictor
+
+        self._predictor = DensePredictor(model)
+        self.about = _about(self._predictor.network.path, self._predictor.network.metadata)
+
+    def answer(self, image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, "4"]) -> Answer | None:
+        """See `System`."""
+        return Answer(self._predictor.predict(image, box[None])[0].landmarks)
+
+
 def _about(path: Path, carried: Mapping[str, str]) -> dict[str, str]:
     """What a predictions file says of an exported network."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -112,11 +129,13 @@ class DetectorSystem:
 SYSTEMS: dict[str, Callable[[], System]] = {
     "mediapipe": lambda: DetectorSystem("mediapipe"),
 }
-"""By the name that `--model` takes; anything else is a lifter or an M3-LRN, by name or path."""
+"""By the name that `--model` takes; anything else is a lifter, an M3-LRN or dense landmarks, by name or path."""
 
 
 def build_system(model: str) -> System:
     """A system by name, or an .onnx file. Raises FileNotFoundError, ValueError or ImportError with what is missing."""
     if model in SYSTEMS:
         return SYSTEMS[model]()
+    if is_dense(model):
+        return DenseSystem(model)
     return MeshSystem(model) if is_m3lrn(model) else PredictorSystem(model)

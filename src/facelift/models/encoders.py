@@ -9,19 +9,25 @@ from torch import Tensor
 from facelift.models.mobile import GlobalMobileEncoder, MobileEncoder
 
 if TYPE_CHECKING:
+    from facelift.models.convnext import ConvNeXtEncoder
     from facelift.models.mobilenetv1 import MobileNetV1Encoder
     from facelift.models.mobilenetv2 import MobileNetV2Encoder
+    from facelift.models.mobilenetv3 import MobileNetV3Encoder
     from facelift.models.resnest import ResNeStEncoder
     from facelift.models.resnet import ResNetEncoder
+    from facelift.models.swin import SwinEncoder
     from facelift.models.vit import VisionTransformer
 
     Encoder: TypeAlias = (
-        MobileEncoder
+        ConvNeXtEncoder
         | GlobalMobileEncoder
+        | MobileEncoder
         | MobileNetV1Encoder
         | MobileNetV2Encoder
+        | MobileNetV3Encoder
         | ResNetEncoder
         | ResNeStEncoder
+        | SwinEncoder
         | VisionTransformer
     )
 
@@ -32,8 +38,9 @@ NAMES = {"small": "mobile", "base": "vit_b16"}
 
 def build_encoder(name: str) -> "Encoder":
     """`small` = `mobile` (128 px, CPU), `base` = `vit_b16` (FaRL's form, 224 px), `resnet50`, `resnet101`, `resnet152`,
-    `resnest50`, `resnest101` (224 px), `mobilenetv2`, `mobilenetv1`, `mobilenetv1_05`, `mobile_global` (`mobile` with
-    one token for the picture; 120 px). All but `mobile` and `vit_b16` take pictures of other sizes, too.
+    `resnest50`, `resnest101`, `convnext_t`, `swin_t`, `mobilenetv3` (224 px), `mobilenetv2`, `mobilenetv1`,
+    `mobilenetv1_05`, `mobile_global` (`mobile` with one token for the picture; 120 px). All but `vit_b16` and
+    `mobile_global` take pictures of other sizes, too; `mobile` multiples of 32 px.
     """
     name = NAMES.get(name, name)
     constructors: dict = {"mobile": MobileEncoder, "mobile_global": GlobalMobileEncoder}
@@ -61,29 +68,35 @@ def map_channels(encoder: "Encoder") -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def token_count(encoder: "Encoder") -> int:
-    """Tokens that the encoder makes of a picture of its own size."""
-    training = encoder.training
-    tokens = encoder.eval()(torch.zeros(1, 3, encoder.image_size, encoder.image_size))
+def token_count(encoder: "Encoder", size: int | None = None) -> int:
+    """Tokens that the encoder makes of a picture of `size` px, or of its own size."""
+    training, size = encoder.training, size or encoder.image_size
+    tokens = encoder.eval()(torch.zeros(1, 3, size, size))
     encoder.train(training)
     return tokens.shape[1]
 
 
 def _other_encoders() -> dict:
+    from facelift.models.convnext import convnext_t
     from facelift.models.mobilenetv1 import mobilenetv1, mobilenetv1_05
     from facelift.models.mobilenetv2 import MobileNetV2Encoder
+    from facelift.models.mobilenetv3 import MobileNetV3Encoder
     from facelift.models.resnest import resnest50, resnest101
     from facelift.models.resnet import resnet50, resnet101, resnet152
+    from facelift.models.swin import swin_t
     from facelift.models.vit import vit_b16
 
     return {
+        "convnext_t": convnext_t,
         "mobilenetv1": mobilenetv1,
         "mobilenetv1_05": mobilenetv1_05,
         "mobilenetv2": MobileNetV2Encoder,
+        "mobilenetv3": MobileNetV3Encoder,
         "resnest50": resnest50,
         "resnest101": resnest101,
         "resnet50": resnet50,
         "resnet101": resnet101,
         "resnet152": resnet152,
+        "swin_t": swin_t,
         "vit_b16": vit_b16,
     }

@@ -57,6 +57,14 @@ def face_cut(head: Head) -> FaceCut:
     raise ValueError(f"head: expected the open or the procedural head, found {type(head).__name__}")
 
 
+def face_region(head: Head, cut: FaceCut) -> Bool[np.ndarray, "v"]:
+    """Which of the cut's vertices are its face alone: of the open head cheek to cheek and forehead to chin, without
+    ears and eyeballs."""
+    if not isinstance(head, OpenHead):
+        return ~cut.still
+    return ~cut.still & (head.files["original_vertex"][cut.vertices] < _NARROW_FACE)
+
+
 def open_face(head: OpenHead) -> FaceCut:
     """The open head's face from ear to ear and up to the hair, without neck, and the front halves of its eyeballs,
     which close the eyes; the mouth is open. The face keeps the place it has in the head's textures; each eye gets a

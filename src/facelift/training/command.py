@@ -1,21 +1,30 @@
-"""`facelift train detector|finder|lifter|m3lrn|texture`: importable without torch, so that its help is quick."""
+"""`facelift train detector|finder|lifter|m3lrn|texture|dense`: importable without torch, so that its help is quick."""
 
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from facelift.training.config import DetectorConfig, FinderConfig, LifterConfig, M3LRNTrainConfig, TextureConfig
+from facelift.training.config import (
+    DenseTrainConfig,
+    DetectorConfig,
+    FinderConfig,
+    LifterConfig,
+    M3LRNTrainConfig,
+    TextureConfig,
+)
 
 _Lifter = Annotated[LifterConfig, tyro.conf.subcommand("lifter")]
 _Detector = Annotated[DetectorConfig, tyro.conf.subcommand("detector")]
 _Finder = Annotated[FinderConfig, tyro.conf.subcommand("finder")]
 _M3LRN = Annotated[M3LRNTrainConfig, tyro.conf.subcommand("m3lrn")]
 _Texture = Annotated[TextureConfig, tyro.conf.subcommand("texture")]
-TrainConfig = _Lifter | _Detector | _Finder | _M3LRN | _Texture
+_Dense = Annotated[DenseTrainConfig, tyro.conf.subcommand("dense")]
+TrainConfig = _Lifter | _Detector | _Finder | _M3LRN | _Texture | _Dense
+AnyConfig = LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfig | TextureConfig | DenseTrainConfig
 
 
-def train(config: LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfig | TextureConfig) -> Path:
+def train(config: AnyConfig) -> Path:
     """Trains what the config is of, or goes on; returns the checkpoint."""
     if isinstance(config, DetectorConfig):
         from facelift.training.detector_task import train_detector
@@ -33,6 +42,10 @@ def train(config: LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfi
         from facelift.training.texture_task import train_texture
 
         return train_texture(config)
+    if isinstance(config, DenseTrainConfig):
+        from facelift.training.dense_task import train_dense
+
+        return train_dense(config)
     from facelift.training.lifter_task import train_lifter
 
     return train_lifter(config)

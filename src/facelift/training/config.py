@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from facelift.datasets.augment import Augmentation
+from facelift.models.dense_config import DenseConfig
 from facelift.models.m3lrn_config import M3LRNConfig
 from facelift.scale.store import Place
 
@@ -384,3 +385,71 @@ class GanConfig:
     from."""
     evaluated: int = 512
     """Generated pictures in an evaluation."""
+
+
+class DenseWeights:
+    """Factors of the dense landmarks' loss."""
+
+    points: float = 1.0
+    """Likelihood of the dense points (renders, DAD-3DHeads)."""
+    landmarks: float = 1.0
+    """Likelihood of iBUG-68 on the mesh of points, where people marked them (photos)."""
+    edges: float = 0.0
+    """Vertex-edge loss on the mesh of points, crop widths (renders, DAD-3DHeads)."""
+
+
+@dataclass(frozen=True)
+class DenseTrainConfig:
+    """Train dense landmarks: renders or DAD-3DHeads with exact points, and real photos with 68 human landmarks.
+
+    The thesis has --loop.lr 1e-4 --loop.batch 32 --loop.weight-decay 0, and 100 epochs.
+    """
+
+    loop: LoopConfig
+    views: Path | None = None
+    """Folder of cached renders, by `facelift views`."""
+    dad3dheads: Path | None = None
+    """Instead of --views: folder of DAD-3DHeads as released; learns from its train split, is measured on val."""
+    vertices: Path | None = None
+    """Vertex sets by `facelift vertices`; those of the rendered head if not given. DAD-3DHeads needs FLAME's."""
+    network: DenseConfig = field(default_factory=DenseConfig)
+    dev_heads: int = 20
+    """Heads at the cache's end that are held out and measured."""
+    heads: int | None = None
+    """Learn from the first so many heads of the cache alone."""
+    assets: Path | None = None
+    """Folder of the textured head; FACELIFT_ASSETS if not given."""
+    data: Path | None = None
+    """Folder of the packed sets; FACELIFT_DATA if not given."""
+    sets: tuple[str, ...] = ("merl_train", "w300_train")
+    """Packed sets of real photos; none: `--sets` with nothing behind it."""
+    dev_set: str | None = None
+    """Packed set whose last `dev` faces are measured, the first of --sets if not given. One that is not in --sets
+    teaches nothing."""
+    dev: int = 400
+    """Faces at the end of the measured set that are held out for the evaluations during training, at least one."""
+    real_share: float = 0.25
+    """Share of real photos in a batch."""
+    flips: tuple[float, float] = (0.5, 0.5)
+    """Chances of a flip left to right, and upside down (Simic 2022); 0.5 0 for faces that are upright anyway. Photos
+    are flipped left to right half of the time in any case."""
+    start: Path | None = None
+    """Run folder or checkpoint of dense landmarks that these start from; or the .onnx file of a lifter with the same
+    encoder, whose encoder they take."""
+    torchvision: Path | None = None
+    """torchvision's checkpoint for resnet50, convnext_t, swin_t or mobilenetv3."""
+    weights: DenseWeights = field(default_factory=DenseWeights)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if (self.views is None) == (self.dad3dheads is None):
+            found = "neither" if self.views is None else "both"
+            raise ValueError(f"dense landmarks: expected either --views or --dad3dheads, found {found}")
+        if self.dad3dheads and self.vertices is None:
+            raise ValueError(
+                "--dad3dheads: expected --vertices with vertex sets of FLAME (facelift vertices), found none"
+            )
+        for name in ("real_share", "flips"):
+            values = getattr(self, name)
+            if not all(0 <= value <= 1 for value in (values if isinstance(values, tuple) else (values,))):
+                raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {values}")

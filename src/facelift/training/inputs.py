@@ -7,6 +7,7 @@ from facelift.morphable.linear import load_linear_model
 from facelift.onnx_lifter import weights_path
 from facelift.scale.store import Store
 from facelift.sources import (
+    DAD3DHEADS,
     FARL,
     LAPA,
     MEDIAPIPE,
@@ -19,7 +20,7 @@ from facelift.sources import (
     packed_source,
     scene_sources,
 )
-from facelift.training.config import DetectorConfig, LifterConfig, M3LRNTrainConfig
+from facelift.training.config import DenseTrainConfig, DetectorConfig, LifterConfig, M3LRNTrainConfig
 
 KNOWN = {
     "labels": MEDIAPIPE,
@@ -29,6 +30,8 @@ KNOWN = {
     "w300lp": W300LP,
     "farl": FARL,
     "resnet": TORCHVISION,
+    "torchvision": TORCHVISION,
+    "dad3dheads": DAD3DHEADS,
 }
 """What stands behind an option, whatever the file."""
 NOTES = {"views": "views.json", "frames": "frames.json"}
@@ -37,7 +40,7 @@ CHECKPOINTS = ("detector", "start", "encoder_start", "teacher")
 """Options that name an exported file, which carries them, or a checkpoint or its run folder, where config.json does."""
 
 
-def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig) -> list[Source]:
+def training_sources(config: DetectorConfig | LifterConfig | M3LRNTrainConfig | DenseTrainConfig) -> list[Source]:
     """All that the weights will learn from. Faces that are only measured (`dev_set`) teach nothing.
 
     A new option that names a file has its line in one of the three tables; a test asks for it.

@@ -34,7 +34,7 @@ class FitConfig:
     """The first stage looks at no more points than these, evenly chosen."""
     min_points: int = 6
     """A face with fewer points of weight is not fitted."""
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
     """A face is done when a step promises less than this share of its cost; 0: never."""
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Posed:
     """How the joints' own places, which follow the coefficients, carry the points."""
 
 
+@runtime_checkable
 class FittableHead(Protocol):
     """The one door by which heads come into a fit. Parameters are (coefficients, joints): coefficients in deviations
     about their usual mean, shape before expression; joints are angles in rad about the free axes."""

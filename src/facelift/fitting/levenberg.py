@@ -6,7 +6,7 @@ The gradient is exact at every step. The Hessian, by far the dearest part, is ke
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,10 +16,11 @@ from facelift.fitting.state import State, at_limit
 from facelift.fitting.systems import LinearSystem
 
 START_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-7, 1e6
-TRUSTED = 0.2
+TRUSTED = 0.3
 """A Hessian is kept while the decrease differs by no more than this share from what it promised."""
 
 
+@runtime_checkable
 class Equations(Protocol):
     """What is minimised."""
 
@@ -74,18 +75,22 @@ class _Run:
         """One step of every group that is not done."""
         self._prepare()
         step = self.system.solve(self.gradient)
-        slope = self.total((self.gradient * step).sum(1))
-        promised = -slope - 0.5 * self.system.curvature(self.hessian, step)
         candidate = self.state.moved(step, self.equations.limits)
         cost, gradient = self.equations.evaluate(candidate)
         old, new = self.total(self.cost), self.total(cost)
-        accepted = (new <= old) & ~self.done & torch.isfinite(new) & (promised >= 0)
+        accepted = (new <= old) & ~self.done & torch.isfinite(new)
         faces = self.spread(accepted)
+        promised = self._promise(step)
+        kept = self._promise(candidate.step_from(self.state, step)).maximum(0.1 * promised)
         self.state = candidate.where(faces, self.state)
         self.cost = torch.where(faces, cost, self.cost)
         self.gradient = torch.where(faces[:, None], gradient, self.gradient)
         self.steps += ~self.done
-        self._judge(accepted, (old - new) / promised.clamp_min(1e-30), promised, old)
+        self._judge(accepted, (old - new) / kept.clamp_min(1e-30), promised <= self.tolerance * old)
+
+    def _promise(self, step: Tensor) -> Tensor:
+        """By how much the quadratic model falls. Limits may cut a step so short that it rises."""
+        return -self.total((self.gradient * step).sum(1)) - 0.5 * self.system.curvature(self.hessian, step)
 
     def _prepare(self) -> None:
         """Makes what is stale anew: Hessians, then factors."""
@@ -107,7 +112,7 @@ class _Run:
             self.system.factor(self.hessian, self.damping, self.fixed, groups)
         self.unfactored = torch.zeros_like(stale)
 
-    def _judge(self, accepted: Tensor, ratio: Tensor, promised: Tensor, old: Tensor) -> None:
+    def _judge(self, accepted: Tensor, ratio: Tensor, ended: Tensor) -> None:
         """Damping, what is stale now, and who is done."""
         good = accepted & ((ratio - 1).abs() <= TRUSTED)
         rejected = ~accepted & ~self.done
@@ -118,7 +123,6 @@ class _Run:
         self.stale = (accepted & ~good) | (rejected & ~self.fresh)
         self.fresh &= ~accepted
         self.damping = damping
-        ended = promised <= self.tolerance * old
         if self.tolerance > 0:
             self.converged |= ended & ~self.done
             self.done |= ended

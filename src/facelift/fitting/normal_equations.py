@@ -19,8 +19,10 @@ from facelift.fitting.state import POSE, State
 
 MIN_DEPTH = 1e-3
 """A point nearer to the camera's plane than this share of the head's distance makes a step's cost infinite."""
-_ROWS_BYTES = 8 << 20
-"""Rows of the Hessian held at once on a CPU, where caches count; a GPU takes 32 times as much."""
+_POINTS = 404
+"""Points whose rows are made at a time, so that they stay in a CPU's cache."""
+_FACES, _FACES_GPU = 2, 64
+"""Faces likewise."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,7 @@ class NormalEquations:
 
     def hessian(self, state: State, faces: Int[Tensor, "m"]) -> Float[Tensor, "m n n"]:
         """Gauss-Newton's, of some of the faces."""
-        n, l = sum(self.sizes), self.observations.points.shape[-1]
-        held = _ROWS_BYTES * (32 if faces.is_cuda else 1)
-        size = max(1, held // max(2 * l * n * self.prior.element_size(), 1))
+        size = _FACES_GPU if faces.is_cuda else _FACES
         found = [self._hessian(state.rows(part), part) for part in faces.split(size)]
         return torch.cat(found) + torch.diag(self.prior)
 
@@ -162,27 +162,57 @@ class NormalEquations:
         posed = self._posed(state, faces)
         seen = self._see(posed.positions, state, self.observations.rows(faces))
         camera_rows = _camera_rows(seen)
-        rows = camera_rows.new_empty(len(faces), 2, camera_rows.shape[-1], sum(self.sizes))
-        k, q = self.sizes[:2]
-        if self.rigid is None:
-            self._basis_rows(posed, camera_rows, state.rotation, rows[..., :k])
-            turned = torch.einsum("bacl,bcd->badl", camera_rows, state.rotation)
-            rows[..., k : k + q] = torch.einsum("badl,bdlq->balq", turned, posed.by_joint)
-        rows[..., k + q : k + q + POSE] = _pose_rows(seen, camera_rows, state)
+        turned = torch.einsum("bacl,bcd->badl", camera_rows, state.rotation)
+        few = [torch.einsum("badl,bdlq->balq", turned, posed.by_joint)] if self.sizes[1] else []
+        few.append(_pose_rows(seen, camera_rows, state))
         if self.focal:
-            rows[..., -1] = self._by_focal(seen)
-        flat = rows.flatten(1, 2)
-        return torch.stack([face.T @ face for face in flat]) if not flat.is_cuda else flat.mT @ flat
+            few.append(self._by_focal(seen)[..., None])
+        small = torch.cat(few, -1)
+        gram = _Gram(len(faces), sum(self.sizes), like=turned)
+        for first in range(0, turned.shape[-1], _POINTS):
+            gram.add(self._rows(posed, turned, small, slice(first, first + _POINTS)))
+        return gram.whole()
 
-    def _basis_rows(self, posed: Posed, camera_rows: Tensor, rotation: Tensor, out: Tensor) -> None:
-        """(b, 2, l, k) into `out`."""
-        turned = torch.einsum("bacl,bcd->badl", camera_rows, rotation)
-        rest = turned if posed.blend is None else torch.einsum("badl,bdel->bael", turned, posed.blend)
-        basis = self.head.basis
-        torch.mul(rest[:, :, 0, :, None], basis[0], out=out)
-        out.addcmul_(rest[:, :, 1, :, None], basis[1]).addcmul_(rest[:, :, 2, :, None], basis[2])
+    def _rows(self, posed: Posed, turned: Tensor, few: Tensor, points: slice) -> Tensor:
+        """(m, 2, p, n) derivatives of some points' weighted px by all unknowns."""
+        if self.rigid is not None:
+            return few[:, :, points]
+        turned, k = turned[..., points], self.sizes[0]
+        rest = turned if posed.blend is None else torch.einsum("badl,bdel->bael", turned, posed.blend[..., points])
+        basis = self.head.basis[:, points]
+        rows = turned.new_empty(*few[:, :, points].shape[:3], sum(self.sizes))
+        torch.mul(rest[:, :, 0, :, None], basis[0], out=rows[..., :k])
+        rows[..., :k].addcmul_(rest[:, :, 1, :, None], basis[1]).addcmul_(rest[:, :, 2, :, None], basis[2])
         if posed.carried is not None:
-            out += torch.einsum("badl,lm,bmdk->balk", turned, self.head.carriers, posed.carried)
+            assert self.head.carriers is not None  # beside `carried`
+            moved = torch.einsum("badl,lm->balmd", turned, self.head.carriers[points])
+            rows[..., :k] += (moved.flatten(1, 2).flatten(2) @ posed.carried.flatten(1, 2)).unflatten(1, (2, -1))
+        rows[..., k:] = few[:, :, points]
+        return rows
+
+
+class _Gram:
+    """Sums of rows^T rows, their upper triangles in bands of columns: a third less work than whole squares."""
+
+    def __init__(self, faces: int, unknowns: int, *, like: Tensor):
+        self._sum = like.new_zeros(faces, unknowns, unknowns)
+        bands = min(4, -(-unknowns // 32))
+        cuts = [unknowns * band // bands for band in range(bands + 1)]
+        self._bands = list(zip(cuts, cuts[1:], strict=False))
+
+    def add(self, rows: Float[Tensor, "m 2 p n"]) -> None:
+        """A face at a time on a CPU, whose batched products are slower than single ones."""
+        flat = rows.flatten(1, 2)
+        for a, b in self._bands:
+            if flat.is_cuda:
+                self._sum[:, a:b, a:].baddbmm_(flat[..., a:b].mT, flat[..., a:])
+                continue
+            for total, face in zip(self._sum, flat, strict=True):
+                total[a:b, a:].addmm_(face[:, a:b].T, face[:, a:])
+
+    def whole(self) -> Tensor:
+        """Both triangles."""
+        return self._sum.triu() + self._sum.triu(1).mT
 
 
 def _kernel(error: Float[Tensor, "b 2 l"], config: FitConfig) -> tuple[Float[Tensor, "b"], Tensor | None]:

@@ -39,6 +39,11 @@ class State:
             torch.minimum(torch.maximum(self.joints + joints, low[k:]), high[k:]),
         )
 
+    def step_from(self, before: "State", step: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """The step as it was done: coefficients and joints go no further than their limits."""
+        done = torch.cat([self.coefficients - before.coefficients, self.joints - before.joints], 1)
+        return torch.cat([done, step[:, done.shape[1] :]], 1)
+
     def where(self, chosen: Bool[Tensor, "b"], other: "State") -> "State":
         """This state of the chosen faces, the other of the rest."""
 

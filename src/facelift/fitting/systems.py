@@ -1,13 +1,14 @@
 """Damped linear systems of a fit: of faces on their own, or of frames that share a shape."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 
+@runtime_checkable
 class LinearSystem(Protocol):
     """Factors of damped Hessians, kept until they are replaced: `factor` for some groups, `solve` for all."""
 

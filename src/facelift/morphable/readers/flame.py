@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from facelift.archives import read_npz
 from facelift.checkpoints.safe_pickle import read_pickle, read_pickled_array
@@ -110,7 +110,7 @@ def _joints(held: dict[str, np.ndarray], path: Path) -> Joints:
     )
 
 
-def read_embedding(path: Path | str, faces: Int[np.ndarray, "f 3"]) -> Landmarks:
+def read_embedding(path: Path | str, faces: Integer[np.ndarray, "f 3"]) -> Landmarks:
     """iBUG-68 from a landmark file: DECA's 68 fixed points, or smplx's 51 with zero weights for the jaw, which a fit
     then leaves out.
 

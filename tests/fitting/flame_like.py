@@ -24,7 +24,7 @@ def arrays(rng: np.random.Generator, *, shapes: int = 300, expressions: int = 10
     regressor[regressor < 1e-3] = 0
     return {
         "v_template": mean,
-        "f": rng.integers(0, v, (500, 3)).astype(np.uint32),
+        "f": np.argsort(np.linalg.norm(mean[rng.permutation(v)[:500], None] - mean, axis=-1), axis=1)[:, :3].astype(np.uint32),
         "shapedirs": wave[:, None] * direction.T,
         "posedirs": rng.normal(0, 0.002, (v, 3, 36)),
         "J_regressor": (regressor / regressor.sum(0)).T,

@@ -19,7 +19,7 @@ OVERLAY, DETECTIONS = ".faces", ".points"
 """Ends of the stems of drawn results: none has the name of its photo, and a folder's are not taken for photos."""
 
 
-_DRAWN = re.compile(r"\.(faces|points|depth|pncc|face\d+|face\d+\.texture)$")
+_DRAWN = re.compile(r"\.(faces|points|fit|depth|pncc|face\d+|face\d+\.texture)$")
 """Ends of the stems of all that these commands draw."""
 
 

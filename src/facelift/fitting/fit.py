@@ -58,9 +58,9 @@ def photo_camera(width: float, height: float) -> Float[np.ndarray, "3 3"]:
 
 def fit_heads(
     head: SkinnedHead,
-    points: Float[np.ndarray, "b l 2"],
-    weights: Float[np.ndarray, "b l"] | Float[np.ndarray, "b l 2"] | None,
-    intrinsics: Float[np.ndarray, "*b 3 3"],
+    points: np.ndarray,
+    weights: np.ndarray | None,
+    intrinsics: np.ndarray,
     *,
     start: tuple[Float[np.ndarray, "b 3 3"], Float[np.ndarray, "b 3"]] | None = None,
     frames: int = 1,
@@ -68,8 +68,8 @@ def fit_heads(
 ) -> HeadFits:
     """The head whose points come nearest to the given ones, for every face.
 
-    `points`: px, NaN where not seen. `weights`: confidence, or inverse deviation in units of `config.noise`, of a point
-    or of each coordinate; 0 and NaN mean not seen. `start`: (rotation, translation) cam_from_model; without it three
+    `points`: (b, l, 2) px, NaN where not seen. `weights`: (b, l) or (b, l, 2), confidence, or inverse deviation in units
+    of `config.noise`, of a point or of each coordinate; 0 and NaN mean not seen. `intrinsics`: (3, 3) or one a face. `start`: (rotation, translation) cam_from_model; without it three
     yaws are tried. `frames`: each so many faces in turn are one person: frames or views, which share the shape, and are
     tied by `config.smooth`. First the pose alone is fitted, then everything.
 

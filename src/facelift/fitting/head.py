@@ -185,7 +185,7 @@ class SkinnedHead:
 
     def _by_joint(self, parts: "_Skinned") -> Tensor:
         """d positions / d angles (b, 3, l, q)."""
-        columns = [self._by_axis(parts, index // 3, index % 3) for index in self._free]
+        columns = [self._by_axis(parts, index // 3, index % 3) for index in self._free.tolist()]
         return torch.stack(columns, -1)
 
     def _by_axis(self, parts: "_Skinned", joint: int, axis: int) -> Tensor:

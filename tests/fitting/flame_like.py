@@ -1,4 +1,4 @@
-"""FLAME's file with numbers of our own: a small head with its joints, bases, correctives, in FLAME's names and shapes."""
+"""FLAME's file with numbers of our own: a small head with joints, bases, correctives, in FLAME's names and shapes."""
 
 import numpy as np
 
@@ -18,13 +18,15 @@ def arrays(rng: np.random.Generator, *, shapes: int = 300, expressions: int = 10
     direction = rng.standard_normal((shapes + expressions, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     places = np.array([[0, -0.05, -0.02], [0, -0.05, -0.01], [0, -0.01, 0.0], [0.03, 0.03, 0.05], [-0.03, 0.03, 0.05]])
-    near = np.exp(-(np.linalg.norm(mean[:, None] - places, axis=-1) / 0.05) ** 2)
+    near = np.exp(-((np.linalg.norm(mean[:, None] - places, axis=-1) / 0.05) ** 2))
     weights = near + 1e-3
     regressor = near / near.sum(0)
     regressor[regressor < 1e-3] = 0
     return {
         "v_template": mean,
-        "f": np.argsort(np.linalg.norm(mean[rng.permutation(v)[:500], None] - mean, axis=-1), axis=1)[:, :3].astype(np.uint32),
+        "f": np.argsort(np.linalg.norm(mean[rng.permutation(v)[:500], None] - mean, axis=-1), axis=1)[:, :3].astype(
+            np.uint32
+        ),
         "shapedirs": wave[:, None] * direction.T,
         "posedirs": rng.normal(0, 0.002, (v, 3, 36)),
         "J_regressor": (regressor / regressor.sum(0)).T,

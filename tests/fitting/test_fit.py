@@ -63,7 +63,9 @@ def test_gross_outliers_of_low_confidence_move_little(model, rng):
     moved = np.linalg.norm(low.points - clean.points, axis=-1).mean(1) / seen.size
     assert moved.max() < 0.01
     sure = fit_heads(seen.head, bad, weights, K)
-    assert (np.linalg.norm(sure.points - clean.points, axis=-1).mean(1) / seen.size).min() > 0.01  # it is the confidence
+    assert (
+        np.linalg.norm(sure.points - clean.points, axis=-1).mean(1) / seen.size
+    ).min() > 0.01  # it is the confidence
     robust = fit_heads(seen.head, bad, weights, K, config=FitConfig(kernel="cauchy"))
     assert np.median(np.linalg.norm(robust.points - clean.points, axis=-1).mean(1) / seen.size) < 0.02
 
@@ -116,7 +118,9 @@ def test_limits_hold(flame, rng):
     joints[:, 0] = 1.2  # the jaw's x, of at most 35 degrees
     positions = seen.head.positions(torch.tensor(seen.coefficients), joints).numpy().transpose(0, 2, 1)
     points = project(positions, seen.rotation, seen.translation, np.broadcast_to(K, (2, 3, 3)))
-    found = fit_heads(seen.head, points, None, K, config=FitConfig(joint_std_deg=1000, shape_prior=1e3, expression_prior=1e3))
+    found = fit_heads(
+        seen.head, points, None, K, config=FitConfig(joint_std_deg=1000, shape_prior=1e3, expression_prior=1e3)
+    )
     np.testing.assert_allclose(np.degrees(found.joints[:, 1, 0]), 35, atol=1e-3)
     assert (found.joints[:, 0] == 0).all()  # the neck rests
 
@@ -236,7 +240,7 @@ def test_smoothness_calms_noise_and_keeps_still_faces(flame, rng):
     tied = fit_heads(seen.head, points, None, K, frames=8, config=replace(config, smooth=10.0))
     for field in ("expression", "rotation", "joints"):
         calm, loose = (np.abs(np.diff(getattr(found, field), axis=0)).mean() for found in (tied, free))
-        assert calm < 0.8 * loose, field
+        assert calm < 0.6 * loose, field
     assert tied.rms.max() < 1.5 * free.rms.max()
 
 

@@ -100,7 +100,12 @@ def test_official_pickle_is_read_without_chumpy(flame, flame_arrays, tmp_path, p
     for name in ("mean", "shape", "expression", "faces", "correctives"):
         np.testing.assert_array_equal(getattr(found, name), getattr(flame, name))
     np.testing.assert_array_equal(found.joints.regressor, flame.joints.regressor)
-    assert found.joints.names == ("neck", "jaw", "left_eye", "right_eye") and found.joints.parents.tolist() == [-1, 0, 0, 0]
+    assert found.joints.names == ("neck", "jaw", "left_eye", "right_eye") and found.joints.parents.tolist() == [
+        -1,
+        0,
+        0,
+        0,
+    ]
 
 
 class _Call:
@@ -178,5 +183,5 @@ def test_landmarks_lie_in_their_triangles(flame_path, flame_arrays, tmp_path, rn
     assert (static.weights[:17] == 0).all()
     np.testing.assert_array_equal(static.vertices[17:], model.landmarks["ibug68"].vertices[17:])
     np.save(tmp_path / "other.npy", np.zeros(3))
-    with pytest.raises(ValueError, match="other.npy: expected FLAME's landmark embedding"):
+    with pytest.raises(ValueError, match=r"other\.npy: expected FLAME's landmark embedding"):
         read_embedding(tmp_path / "other.npy", model.faces)

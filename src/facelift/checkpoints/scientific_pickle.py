@@ -80,7 +80,8 @@ def _dense(state: dict[str, Any]) -> np.ndarray:
     shape = state["_shape"] if "_shape" in state else state["shape"]
     rows, columns = (int(length) for length in shape)
     data, indices, starts = (np.asarray(state[name]) for name in ("data", "indices", "indptr"))
-    counts = np.diff(starts.astype(np.int64))
+    starts = starts.astype(np.int64)
+    counts = starts[1:] - starts[:-1]
     fits = len(starts) == columns + 1 and starts[0] == 0 and (counts >= 0).all() and counts.sum() == len(data)
     if not fits or len(indices) != len(data) or (len(data) and not 0 <= indices.min() <= indices.max() < rows):
         raise ValueError(f"a sparse matrix of {rows} x {columns} whose parts do not fit")

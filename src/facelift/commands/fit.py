@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tyro
@@ -63,7 +63,7 @@ class FitCommand:
     """Landmarks to fit; all if not given."""
     one_person: bool = False
     """The first face of each photo is the same person: one shape for all."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(kernel="cauchy", noise=0.02))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(kernel="cauchy", noise=0.02, iterations=50))
     """Weights, priors, iterations."""
     threads: int | None = None
     """Threads of network and fit."""
@@ -323,12 +323,9 @@ def _rows(fits: "HeadFits", index: list[int]) -> "HeadFits":
     """Some of the faces."""
     from dataclasses import fields
 
-    values = {f.name: getattr(fits, f.name) for f in fields(fits)}
-    return replace(fits, **{name: _row(value, index) for name, value in values.items()})
-
-
-def _row(value: np.ndarray | tuple, index: list[int]) -> np.ndarray | tuple:
-    return tuple(value[k] for k in index) if isinstance(value, tuple) else value[index]
+    values: dict[str, Any] = {f.name: getattr(fits, f.name) for f in fields(fits) if f.name != "failure"}
+    chosen = {name: value[index] for name, value in values.items()}
+    return replace(fits, failure=tuple(fits.failure[k] for k in index), **chosen)
 
 
 def _line(path: Path, index: int, fits: "HeadFits") -> str:

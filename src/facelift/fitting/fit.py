@@ -16,6 +16,8 @@ from facelift.fitting.state import POSE, State
 from facelift.fitting.systems import Independent, SharedShape
 from facelift.fitting.ties import TiedFrames
 
+DEFAULT = FitConfig()
+
 
 @dataclass(frozen=True, eq=False)
 class HeadFits:
@@ -64,14 +66,15 @@ def fit_heads(
     *,
     start: tuple[Float[np.ndarray, "b 3 3"], Float[np.ndarray, "b 3"]] | None = None,
     frames: int = 1,
-    config: FitConfig = FitConfig(),
+    config: FitConfig = DEFAULT,
 ) -> HeadFits:
     """The head whose points come nearest to the given ones, for every face.
 
-    `points`: (b, l, 2) px, NaN where not seen. `weights`: (b, l) or (b, l, 2), confidence, or inverse deviation in units
-    of `config.noise`, of a point or of each coordinate; 0 and NaN mean not seen. `intrinsics`: (3, 3) or one a face. `start`: (rotation, translation) cam_from_model; without it three
-    yaws are tried. `frames`: each so many faces in turn are one person: frames or views, which share the shape, and are
-    tied by `config.smooth`. First the pose alone is fitted, then everything.
+    `points`: (b, l, 2) px, NaN where not seen. `weights`: (b, l) or (b, l, 2), confidence, or inverse deviation in
+    units of `config.noise`, of a point or of each coordinate; 0 and NaN mean not seen. `intrinsics`: (3, 3) or one a
+    face. `start`: (rotation, translation) cam_from_model; without it three yaws are tried. `frames`: each so many faces
+    in turn are one person: frames or views, which share the shape, and are tied by `config.smooth`. First the pose
+    alone is fitted, then everything.
 
     A face without enough points or with a start behind the camera is marked as failed, and does not touch the rest.
     Raises ValueError for arrays of other shapes.
@@ -188,7 +191,9 @@ def _solve(
     equations = NormalEquations(head, observations, middle, config, frames=frames)
     if frames == 1:
         system = Independent(b, sum(equations.sizes), basis)
-        minimum = minimise(equations, system, state, iterations=config.iterations, active=active, tolerance=config.tolerance)
+        minimum = minimise(
+            equations, system, state, iterations=config.iterations, active=active, tolerance=config.tolerance
+        )
     else:
         tied = TiedFrames(equations, frames, head.shapes)
         shared = SharedShape(b // frames, frames, head.shapes, tied.tie)
@@ -233,7 +238,9 @@ def _best_rigid(
             best = found
         else:
             better = found.cost < best.cost
-            best = replace(best, state=found.state.where(better, best.state), cost=torch.where(better, found.cost, best.cost))
+            best = replace(
+                best, state=found.state.where(better, best.state), cost=torch.where(better, found.cost, best.cost)
+            )
     assert best is not None  # there is a start
     return best.state
 

@@ -60,7 +60,10 @@ def of_faces(
         moved_camera(*pose_of_face(face, model, scheme), face.intrinsics, K)
         for face, K in zip(faces, cameras, strict=True)
     ]
-    start = np.array([pose[0] for pose in poses]).reshape(-1, 3, 3), np.array([pose[1] for pose in poses]).reshape(-1, 3)
+    start = (
+        np.array([pose[0] for pose in poses]).reshape(-1, 3, 3),
+        np.array([pose[1] for pose in poses]).reshape(-1, 3),
+    )
     weights = np.array([_weights(face, config) for face in turned]).reshape(points.shape)
     weights *= (model.table(scheme).weights.sum(1) > 0)[:, None]
     return GivenPoints(points, weights, np.array(cameras).reshape(-1, 3, 3), scheme, None, start)

@@ -74,23 +74,23 @@ class SkinnedHead:
         vertices = np.asarray(vertices)
         if weights is None:
             vertices, weights = vertices[:, None], np.ones((len(vertices), 1))
-        if vertices.shape != weights.shape or not 0 <= vertices.min(initial=0) <= vertices.max(initial=0) < len(model.mean):
+        if vertices.shape != weights.shape or not 0 <= vertices.min(initial=0) <= vertices.max(initial=0) < len(
+            model.mean
+        ):
             raise ValueError(
                 f"points of a head: expected vertices 0..{len(model.mean) - 1} with weights, found "
                 f"{vertices.min(initial=0)}..{vertices.max(initial=0)}, {vertices.shape} and {weights.shape}"
             )
-        place = {"device": device, "dtype": dtype}
-        self._make = lambda array: torch.as_tensor(np.ascontiguousarray(array), **place)
+        self._make = lambda array: torch.as_tensor(np.ascontiguousarray(array), dtype=dtype, device=device)
         self._chosen, self._weights = vertices, weights
         self.model, self.shapes = model, len(model.shape)
         self._mean, basis = self._whitened(model)
         self.basis = self._make(basis.transpose(2, 1, 0))
         self._free = np.flatnonzero(model.joints.free.ravel())
         self.limits = self._make(np.concatenate([self._coefficient_limits(model), self._joint_limits(model)]))
+        self.carriers: Tensor | None = None
         if model.joints.names:
             self._read_joints(model)
-        else:
-            self.carriers = None
 
     @property
     def joints(self) -> int:
@@ -140,7 +140,9 @@ class SkinnedHead:
     def _rest(self, coefficients: Tensor) -> Tensor:
         """(b, 3, l) before joints turn: one matrix product for all faces."""
         k = self.basis.shape[-1]
-        offsets = coefficients @ self._flat_basis.T if k else coefficients.new_zeros(len(coefficients), self._mean.numel())
+        offsets = (
+            coefficients @ self._flat_basis.T if k else coefficients.new_zeros(len(coefficients), self._mean.numel())
+        )
         return offsets.reshape(len(coefficients), 3, -1) + self._mean
 
     @cached_property

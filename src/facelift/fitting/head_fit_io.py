@@ -24,7 +24,13 @@ def write_fits(
     a fit, of frames their numbers and times. Raises ValueError for another suffix."""
     if path.suffix not in (".json", ".npz"):
         raise ValueError(f"{path}: expected .json or .npz, found {path.suffix!r}")
-    about = {"format": FORMAT, "version": VERSION, "facelift": __version__, "model": model.name, "image": image}
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "facelift": __version__,
+        "model": model.name,
+        "image": image,
+    }
     names = {"joint_names": model.joints.names, "expression_names": model.expression_names or ()}
     with written_whole(path) as partial:
         if path.suffix == ".json":
@@ -36,7 +42,7 @@ def write_fits(
             arrays |= {"failure": np.array([reason or "" for reason in fits.failure]), "image_wh": np.array(image_wh)}
             arrays |= {name: np.array(values, dtype="U") for name, values in names.items()}
             with partial.open("wb") as stream:
-                np.savez_compressed(stream, **about, **arrays, **more)
+                np.savez_compressed(stream, **(about | arrays | more))
     return path
 
 

@@ -56,8 +56,9 @@ class HeadView:
         high = np.clip(np.ceil(flat[:, :2].max(0)).astype(int) + 1, 0, image.shape[1::-1])
         if (high - low).min() < 1:
             return image
-        part = (slice(low[1], high[1]), slice(low[0], high[0]))
-        view = MeshView(flat - [*low, 0], self.faces, (high[1] - low[1], high[0] - low[0]))
+        (left, top), (width, height) = low.tolist(), (high - low).tolist()
+        part = (slice(top, top + height), slice(left, left + width))
+        view = MeshView(flat - [left, top, 0], self.faces, (height, width))
         normals = vertex_normals(self.vertices, self.faces) @ self.rotation.T
         light = np.clip(-view.interpolate(normals)[..., 2], 0, 1) ** 0.8
         there = (view.front.triangle >= 0)[..., None]

@@ -21,7 +21,9 @@ def load_head(
     if name == "procedural":
         return _procedural()
     if name == "flame":
-        raise ValueError("--model flame: expected the path of FLAME's file (generic_model.pkl or an .npz), found a name")
+        raise ValueError(
+            "--model flame: expected the path of FLAME's file (generic_model.pkl or an .npz), found a name"
+        )
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(f"{name}: expected {', '.join(NAMES)} or the file of a head model, found no such file")

@@ -2,12 +2,13 @@
 
     cost = 1/2 sum_i rho(|W_i (K X_i / z_i - y_i)|^2) + 1/2 sum_k p_k c_k^2,    X_i = R (x_i - middle) + place
 
-The gradient pulls the points' forces back through camera, pose and joints to offsets of points, then through the basis by
-one matrix product for all faces. The Hessian takes, some faces at a time, rows of two per point: W_i times the camera's
+The gradient pulls the points' forces back through camera, pose and joints to offsets of points, then through the basis
+by one matrix product for all faces. The Hessian takes, some faces at a time, rows of two per point: W_i times the camera's
 derivative (2 x 3) times the basis' rows of that point; never those of more than a few faces.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -198,7 +199,7 @@ class _Gram:
         self._sum = like.new_zeros(faces, unknowns, unknowns)
         bands = min(4, -(-unknowns // 32))
         cuts = [unknowns * band // bands for band in range(bands + 1)]
-        self._bands = list(zip(cuts, cuts[1:], strict=False))
+        self._bands = list(pairwise(cuts))
 
     def add(self, rows: Float[Tensor, "m 2 p n"]) -> None:
         """A face at a time on a CPU, whose batched products are slower than single ones."""

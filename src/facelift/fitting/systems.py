@@ -16,14 +16,14 @@ class LinearSystem(Protocol):
     """Faces of a group: those that a step is accepted for together."""
 
     def factor(
-        self, hessian: Float[Tensor, "b n n"], damping: Float[Tensor, "g"], fixed: Bool[Tensor, "b n"], groups: Tensor
+        self, hessian: Float[Tensor, "b n n"], damping: Float[Tensor, "_"], fixed: Bool[Tensor, "b n"], groups: Tensor
     ) -> None:
         """Of the groups of an index; unknowns that are `fixed` get no step."""
 
     def solve(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """The step -H^-1 g."""
 
-    def curvature(self, hessian: Float[Tensor, "b n n"], step: Float[Tensor, "b n"]) -> Float[Tensor, "g"]:
+    def curvature(self, hessian: Float[Tensor, "b n n"], step: Float[Tensor, "b n"]) -> Float[Tensor, "_"]:
         """s^T H s of each group, without damping."""
 
 
@@ -71,8 +71,8 @@ class SharedShape:
     """Frames of one person: the first unknowns, the shape, are one for all frames of a group; the rest is each frame's
     own, and may be tied to the next frame's.
 
-    The frames' unknowns are eliminated first (block-tridiagonal Cholesky, block-diagonal without ties), then the shape is
-    solved for by their Schur complement.
+    The frames' unknowns are eliminated first (block-tridiagonal Cholesky, block-diagonal without ties), then the shape
+    is solved for by their Schur complement.
     """
 
     groups: int

@@ -25,6 +25,7 @@ class TiedFrames:
         self.limits, smooth = equations.limits, equations.config.smooth
         k, q, pose = equations.sizes
         self.tie = equations.prior.new_full((k - shapes + q + pose,), smooth)
+        self.tie[k - shapes : k - shapes + q] *= equations.prior[k : k + q]  # rad to deviations
         self.tie[k - shapes + q :] *= POSE_UNITS**2
         self.tie[k - shapes + q + POSE :] = 0
 

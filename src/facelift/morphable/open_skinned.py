@@ -7,13 +7,15 @@ of offsets. A fit takes the plain sum.
 import numpy as np
 
 from facelift.geometry import ORIGIN_CM, UNIT_CM
+from facelift.landmarks import wflw98_of_ibug68
 from facelift.morphable.expressions import GAZE_DEG
 from facelift.morphable.open_head import OpenHead
 from facelift.morphable.skinned import UNLIMITED, Joints, Landmarks, SkinnedModel
 from facelift.rendering import materials
-from facelift.landmarks import wflw98_of_ibug68
 from facelift.sources import ICT
 
+_NECK_CM = -11.5
+"""Height of the file below which are shoulders; the chin lies at -7.6."""
 EXPRESSION_STD = 0.3
 """How far an expression coefficient, 0..1, usually goes."""
 _LEFT_OUT = ("PupilDilate", "eyeLook")
@@ -43,8 +45,13 @@ def open_skinned(head: OpenHead) -> SkinnedModel:
         name="open-head",
         sources=(ICT,),
         expression_names=tuple(head.names[k] for k in kept),
-        skin=np.isin(head.topology.material, (materials.SKIN, materials.EYE)),
+        skin=np.isin(head.topology.material, (materials.SKIN, materials.EYE)) & _above_shoulders(head),
     )
+
+
+def _above_shoulders(head: OpenHead) -> np.ndarray:
+    """(f,) triangles of head and neck: no landmark tells how shoulders are turned."""
+    return (head.mean_cm[head.topology.faces, 1] > _NECK_CM).all(1)
 
 
 def _eyes(head: OpenHead) -> Joints:

@@ -1,6 +1,6 @@
 """Speed of fitting a head to 1,609 points: ours, SciPy's least_squares and a library's Levenberg-Marquardt.
 
-    python benchmarks/bench_fitting.py [--faces 32] [--repeats 5] [--threads 1 2] [--json FILE]
+    python benchmarks/bench_fitting.py [--faces 32] [--points 1609] [--repeats 5] [--threads 1 2]
 
 A head of smooth random offsets, 100 + 100 coefficients and a pose; exact points of random faces with 1 px of noise,
 from a start 20 degrees off. All minimise the same cost: squared residuals of the 1,609 points in deviations of 1 % of
@@ -8,8 +8,9 @@ the face, and squared coefficients. At most 20 rigid steps and 20 of everything.
 
 ours          batch of --faces, float32; and with every step taken (`forced`), however little it promises
 SciPy         least_squares (trf) with the analytic Jacobian, one face at a time, float64: 20 and 20 evaluations
-Theseus       its dense Levenberg-Marquardt with the analytic Jacobian, same batch, if installed (docs/fitting.md)
-torch.func    else: 20 lines of Levenberg-Marquardt with Jacobians by torch.func.jacfwd and a dense solve
+Theseus       its dense Levenberg-Marquardt, if installed (docs/fitting.md): with an analytic Jacobian that is written
+              for this problem, and with the residuals alone, which it differentiates itself (`autodiff`, mode vmap)
+torch.func    20 lines of Levenberg-Marquardt with Jacobians by torch.func.jacfwd and a dense solve
 
 Each row is one process with its threads. Median and spread of the repeats; CPU: time of all threads together, which
 says more on a machine that others use; largest memory beyond that at the start; cost of the first face.
@@ -30,15 +31,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
-POINTS, SHAPES, EXPRESSIONS = 1609, 100, 100
+POINTS = int(os.environ.get("BENCH_POINTS", "1609"))
+SHAPES, EXPRESSIONS = 100, 100
 STEPS = 20
-SOLVERS = ("ours", "ours, forced", "SciPy", "Theseus", "torch.func")
+SOLVERS = ("ours", "ours, forced", "SciPy", "Theseus", "Theseus, autodiff", "torch.func")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--points", type=int, default=POINTS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), choices=SOLVERS)
     parser.add_argument("--library-faces", type=int, default=None, help="batch of the library, if it does not fit")
@@ -51,15 +54,23 @@ def main() -> None:
         return
     rows = {}
     print(f"commit {commit()}, {cpu()}, {os.cpu_count()} cores; ms a face")
-    print(
-        f"{'':17} {'threads':>7} {'faces':>6} {'median':>9}  {'fastest .. slowest':>20} {'CPU':>8} {'MiB':>5} {'cost':>8}"
+    columns = (
+        ("threads", 7),
+        ("faces", 6),
+        ("median", 9),
+        ("fastest .. slowest", 21),
+        ("CPU", 8),
+        ("MiB", 5),
+        ("cost", 8),
     )
+    print(" " * 17, *(f"{name:>{width}}" for name, width in columns))
     for threads in arguments.threads:
         for solver in arguments.solvers:
             count = {"SciPy": 1}.get(solver, arguments.faces)
-            if solver in ("Theseus", "torch.func"):
+            if solver in ("Theseus, autodiff", "torch.func"):
                 count = arguments.library_faces or arguments.faces
-            row = in_process(solver, count, arguments.repeats if solver.startswith("ours") else 3, threads)
+            repeats = arguments.repeats if solver.startswith("ours") else min(arguments.repeats, 3)
+            row = in_process(solver, count, repeats, threads, arguments.points)
             if row is None:
                 print(f"{solver:17} {threads:7}  not installed")
                 continue
@@ -82,9 +93,9 @@ def main() -> None:
         print(arguments.json)
 
 
-def in_process(solver: str, faces: int, repeats: int, threads: int) -> dict | None:
+def in_process(solver: str, faces: int, repeats: int, threads: int, points: int) -> dict | None:
     """One row, measured in a process of its own; None where the library is not installed."""
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), BENCH_POINTS=str(points))
     command = [sys.executable, __file__, "--row", solver, str(faces), str(repeats)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -157,7 +168,7 @@ def measure(solver: str, faces: int, repeats: int) -> dict | None:
     try:
         run = {
             "ours": ours, "ours, forced": forced, "SciPy": scipy_faces, "Theseus": theseus_faces,
-            "torch.func": functional_faces,
+            "Theseus, autodiff": partial(theseus_faces, autodiff=True), "torch.func": functional_faces,
         }[solver](problem)  # fmt: skip
     except ImportError:
         return None
@@ -301,7 +312,7 @@ def functional_faces(problem: Problem) -> Callable[[], np.ndarray]:
     return run
 
 
-def theseus_faces(problem: Problem) -> Callable[[], np.ndarray]:
+def theseus_faces(problem: Problem, *, autodiff: bool = False) -> Callable[[], np.ndarray]:
     import theseus as th
     import torch
 
@@ -358,6 +369,17 @@ def theseus_faces(problem: Problem) -> Callable[[], np.ndarray]:
             parts = [self.pose.copy(), self.coefficients.copy() if len(self.basis) else None, self.points.copy()]
             return Reprojection(*parts, self.scale.copy(), self.weight.copy(), self.basis, name=new_name)
 
+    def by_definition(basis, optim_vars, aux_vars):
+        """The residuals, for Theseus to differentiate."""
+        pose, (points, scale) = optim_vars[0].tensor, (variable.tensor for variable in aux_vars)
+        local = t["mean"].expand(len(pose), -1, -1)
+        if len(basis):
+            local = local + (optim_vars[1].tensor @ basis).reshape(-1, POINTS, 3)
+        camera = local @ pose[..., :3].mT + pose[..., None, :, 3]
+        pixels = t["focal"] * camera[..., :2] / camera[..., 2:] + t["centre"]
+        own = (scale[..., None] * (pixels - points.reshape(pixels.shape))).flatten(1)
+        return torch.cat([own, optim_vars[1].tensor], 1) if len(basis) else own
+
     def stage(basis):
         pose = th.SE3(name="pose")
         coefficients = th.Vector(count, name="coefficients")
@@ -366,8 +388,15 @@ def theseus_faces(problem: Problem) -> Callable[[], np.ndarray]:
             th.Variable(t["scale"][:, None], name="scale"),
         )
         weight = th.ScaleCostWeight(torch.ones(1, 1))
+        cost = Reprojection(pose, coefficients, points, scale, weight, basis)
+        if autodiff:
+            unknowns = [pose, coefficients] if len(basis) else [pose]
+            cost = th.AutoDiffCostFunction(
+                unknowns, partial(by_definition, basis), cost.dim(), cost_weight=weight, aux_vars=[points, scale],
+                autograd_mode="vmap",
+            )  # fmt: skip
         objective = th.Objective()
-        objective.add(Reprojection(pose, coefficients, points, scale, weight, basis))
+        objective.add(cost)
         optimizer = th.LevenbergMarquardt(
             objective, linear_solver_cls=th.CholeskyDenseSolver, vectorize=False, max_iterations=STEPS, step_size=1.0
         )
@@ -383,7 +412,7 @@ def theseus_faces(problem: Problem) -> Callable[[], np.ndarray]:
             found, _ = layers[0].forward(inputs, optimizer_kwargs=options)
             inputs |= {"pose": found["pose"], "coefficients": torch.zeros(len(poses), count)}
             found, info = layers[1].forward(inputs, optimizer_kwargs=options)
-        return info.best_err.numpy() if info.best_err is not None else np.full(1, np.nan)
+        return info.last_err.numpy()
 
     return run
 

@@ -135,7 +135,7 @@ def minimise(
     state: State,
     *,
     iterations: int,
-    active: Bool[Tensor, "_"],
+    active: Bool[Tensor, "m"],
     tolerance: float,
     watch: Callable[[int, Float[Tensor, "b"]], None] | None = None,
 ) -> Minimum:

@@ -3,8 +3,8 @@
     cost = 1/2 sum_i rho(|W_i (K X_i / z_i - y_i)|^2) + 1/2 sum_k p_k c_k^2,    X_i = R (x_i - middle) + place
 
 The gradient pulls the points' forces back through camera, pose and joints to offsets of points, then through the basis
-by one matrix product for all faces. The Hessian takes, some faces at a time, rows of two per point: W_i times the camera's
-derivative (2 x 3) times the basis' rows of that point; never those of more than a few faces.
+by one matrix product for all faces. The Hessian takes, some points of some faces at a time, rows of two per point: W_i
+times the camera's derivative (2 x 3) times the basis' rows of that point.
 """
 
 from dataclasses import dataclass

@@ -16,14 +16,14 @@ class LinearSystem(Protocol):
     """Faces of a group: those that a step is accepted for together."""
 
     def factor(
-        self, hessian: Float[Tensor, "b n n"], damping: Float[Tensor, "_"], fixed: Bool[Tensor, "b n"], groups: Tensor
+        self, hessian: Float[Tensor, "b n n"], damping: Float[Tensor, "m"], fixed: Bool[Tensor, "b n"], groups: Tensor
     ) -> None:
         """Of the groups of an index; unknowns that are `fixed` get no step."""
 
     def solve(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """The step -H^-1 g."""
 
-    def curvature(self, hessian: Float[Tensor, "b n n"], step: Float[Tensor, "b n"]) -> Float[Tensor, "_"]:
+    def curvature(self, hessian: Float[Tensor, "b n n"], step: Float[Tensor, "b n"]) -> Float[Tensor, "m"]:
         """s^T H s of each group, without damping."""
 
 

@@ -27,7 +27,7 @@ class Joints:
     """Joints, each after the one that carries it, and what follows them."""
 
     names: tuple[str, ...]
-    parents: Int[np.ndarray, "_"]
+    parents: Int[np.ndarray, "n"]
     """Index of the joint that carries each; -1: the head itself."""
     regressor: Float[np.ndarray, "j v"]
     """A joint lies at this weighted sum of the vertices at rest without correctives."""

@@ -75,6 +75,7 @@ def fit(config: FitCommand) -> int:
 
     if not config.inputs:
         raise ValueError("fit: expected at least one photo, video or file of landmarks, found none")
+    config.fit.check()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fitter = _Fitter(config)

@@ -37,7 +37,8 @@ class FitConfig:
     tolerance: float = 1e-5
     """A face is done when a step promises less than this share of its cost; 0: never."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises ValueError for numbers out of range."""
         positive = ("noise", "joint_std_deg", "kernel_scale", "rigid_points", "min_points")
         for name in positive:
             if not getattr(self, name) > 0:

@@ -79,6 +79,7 @@ def fit_heads(
     A face without enough points or with a start behind the camera is marked as failed, and does not touch the rest.
     Raises ValueError for arrays of other shapes.
     """
+    config.check()
     count = head.basis.shape[1]
     points, weights, K = _checked(points, weights, intrinsics, count, frames)
     reasons = _unfit(points, weights, K, start, config)

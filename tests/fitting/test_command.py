@@ -103,6 +103,27 @@ def test_points_of_vertices_are_fitted(tmp_path):
     assert "confidence" in failed[0]["failure"] and "no point is a number" in failed[1]["failure"]
 
 
+def test_flame_is_fitted_from_its_file(flame_path, flame, tmp_path, rng):
+    """Points of FLAME's vertices, an open jaw among them, and an .npz with its parameters."""
+    triangles = {"full_lmk_faces_idx": np.arange(68)[None], "full_lmk_bary_coords": np.full((1, 68, 3), 1 / 3)}
+    np.save(tmp_path / "landmarks.npy", np.array(triangles, object), allow_pickle=True)
+    vertices = np.sort(rng.permutation(np.flatnonzero(flame.mean[:, 2] > 0.02))[:200])
+    jaw = np.zeros((4, 3))
+    jaw[1, 0] = 0.3
+    mesh = flame.vertices(rng.normal(0, 0.5, 20), np.zeros(15), jaw)
+    K = np.array([[800, 0, 320], [0, 800, 240], [0, 0, 1.0]])
+    points = project(mesh[vertices], np.diag([1.0, -1, -1]), np.array([0, 0, 0.7]), K)
+    document = {"width": 640, "height": 480, "vertices": vertices.tolist(), "faces": [{"points_2d": points.tolist()}]}
+    (tmp_path / "points.json").write_text(json.dumps(document))
+    arguments = ["fit", str(tmp_path / "points.json"), "--model", str(flame_path), "--out", str(tmp_path / "out")]
+    arguments += ["--landmarks", str(tmp_path / "landmarks.npy"), "--format", "npz", "--fit.noise", "0.001"]
+    assert main([*arguments, "--mesh", "ply"]) == 0
+    found = np.load(tmp_path / "out" / "points.fit.npz")
+    assert found["rms"][0] < 0.2 and found["joint_names"].tolist() == ["neck", "jaw", "left_eye", "right_eye"]
+    assert found["joints"][0, 1, 0] == pytest.approx(0.3, abs=0.1) and found["shape"].shape == (1, 100)
+    assert (tmp_path / "out" / "points.fit.face1.ply").stat().st_size > 10_000
+
+
 WRONG = {
     "not json": ("nothing", "expected JSON"),
     "other json": ("[1]", "expected a file of"),

@@ -219,13 +219,14 @@ def test_frames_of_one_person_share_the_shape(flame, rng):
     assert np.abs(joint.shape - truth).mean() < 0.8 * np.abs(alone.shape - truth).mean()
 
 
-def test_one_frame_a_person_is_the_plain_fit(procedural, rng):
-    """The shared system on groups of two equal frames gives the fit of one face at twice the data."""
+@pytest.mark.parametrize("frames", [2, 8])
+def test_equal_frames_are_the_plain_fit(procedural, rng, frames):
+    """Equal frames of a person give the fit of one with as much less prior: of 8 frames, 4 count."""
     seen = scene(procedural, rng, faces=1)
     noisy = seen.points + rng.normal(0, 2, seen.points.shape)
     config = FitConfig(tolerance=0, iterations=30)
-    double = fit_heads(seen.head, np.repeat(noisy, 2, 0), None, K, frames=2, config=config)
-    strong = replace(config, shape_prior=0.5)
+    double = fit_heads(seen.head, np.repeat(noisy, frames, 0), None, K, frames=frames, config=config)
+    strong = replace(config, shape_prior=1 / min(frames, 4))
     plain = fit_heads(seen.head, noisy, None, K, config=strong)
     np.testing.assert_allclose(double.shape[0], plain.shape[0], atol=1e-4)
     np.testing.assert_allclose(double.rotation[1], plain.rotation[0], atol=1e-5)

@@ -30,6 +30,9 @@ class FitConfig:
     smooth: float = 0.0
     """Of joint fits: weight of the squared change of expression and joints (in deviations) and of the pose (in
     hundredths of a rad and of the distance) from frame to frame."""
+    independent_frames: int = 4
+    """Of joint fits: landmarks err alike in all frames of a person, so the shape's prior grows with the frames, and they
+    count as no more than so many."""
     rigid_points: int = 256
     """The first stage looks at no more points than these, evenly chosen."""
     min_points: int = 6
@@ -39,7 +42,7 @@ class FitConfig:
 
     def check(self) -> None:
         """Raises ValueError for numbers out of range."""
-        positive = ("noise", "joint_std_deg", "kernel_scale", "rigid_points", "min_points")
+        positive = ("noise", "joint_std_deg", "kernel_scale", "rigid_points", "min_points", "independent_frames")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, found {getattr(self, name)}")

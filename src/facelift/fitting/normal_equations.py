@@ -75,14 +75,14 @@ class NormalEquations:
         rigid: Float[Tensor, "b 3 l"] | None = None,
         frames: int = 1,
     ):
-        """`frames`: of joint fits; each frame takes its share of the shape's prior."""
+        """`frames`: of joint fits; each frame takes its share of the shape's prior (`config.independent_frames`)."""
         self.head, self.observations, self.middle, self.config = head, observations, middle[:, None], config
         self.rigid = rigid
         k, q = (0, 0) if rigid is not None else (head.basis.shape[-1], head.joints)
         self.focal = config.focal and rigid is None
         self.sizes = (k, q, POSE + self.focal)
         prior = head.basis.new_zeros(sum(self.sizes))
-        prior[: min(k, head.shapes)] = config.shape_prior / frames
+        prior[: min(k, head.shapes)] = config.shape_prior / min(frames, config.independent_frames)
         prior[head.shapes : k] = config.expression_prior
         prior[k : k + q] = torch.pi**-2 * (180 / config.joint_std_deg) ** 2
         self.prior = prior

@@ -31,8 +31,8 @@ class FitConfig:
     """Of joint fits: weight of the squared change of expression and joints (in deviations) and of the pose (in
     hundredths of a rad and of the distance) from frame to frame."""
     independent_frames: int = 4
-    """Of joint fits: landmarks err alike in all frames of a person, so the shape's prior grows with the frames, and they
-    count as no more than so many."""
+    """Of joint fits: landmarks err alike in all frames of a person, so the shape's prior grows with the frames, and
+    they count as no more than so many."""
     rigid_points: int = 256
     """The first stage looks at no more points than these, evenly chosen."""
     min_points: int = 6

@@ -86,7 +86,9 @@ class _Run:
         self.cost = torch.where(faces, cost, self.cost)
         self.gradient = torch.where(faces[:, None], gradient, self.gradient)
         self.steps += ~self.done
-        self._judge(accepted, (old - new) / kept.clamp_min(1e-30), promised <= self.tolerance * old)
+        ratio = (old - new) / kept.clamp_min(1e-30)
+        rounding = promised <= 10 * torch.finfo(old.dtype).eps * old  # the ratio says nothing any more
+        self._judge(accepted, torch.where(rounding, 1.0, ratio), promised <= self.tolerance * old)
 
     def _promise(self, step: Tensor) -> Tensor:
         """By how much the quadratic model falls. Limits may cut a step so short that it rises."""
@@ -115,7 +117,7 @@ class _Run:
     def _judge(self, accepted: Tensor, ratio: Tensor, ended: Tensor) -> None:
         """Damping, what is stale now, and who is done."""
         good = accepted & ((ratio - 1).abs() <= TRUSTED)
-        rejected = ~accepted & ~self.done
+        rejected = ~accepted & ~self.done & ~(ratio >= 1)
         raised = (rejected & self.fresh) | (accepted & (ratio < 0.25))
         damping = torch.where(accepted & (ratio > 0.5), self.damping / 10, self.damping)
         damping = torch.where(raised, self.damping * 10, damping).clamp_min(LEAST_DAMPING)

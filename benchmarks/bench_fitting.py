@@ -139,7 +139,8 @@ class Problem:
     """Points of random faces and where fits start."""
 
     def __init__(self, faces: int):
-        from facelift.fitting.fit import face_size, photo_camera
+        from facelift.fitting.fit import photo_camera
+        from facelift.fitting.observed import face_size
         from facelift.geometry import project, rotation_from_euler, rotation_from_vector
 
         self.model, rng = SmoothHead().model, np.random.default_rng(6)

@@ -6,9 +6,9 @@ import torch
 from scenes import K, front, scene
 
 from facelift.fitting.config import FitConfig
-from facelift.fitting.fit import _observations
 from facelift.fitting.head import FittableHead, SkinnedHead, rotation_slope
 from facelift.fitting.normal_equations import NormalEquations
+from facelift.fitting.observed import observed
 from facelift.fitting.state import State
 from facelift.fitting.systems import Independent, SharedShape, damped
 from facelift.fitting.ties import TiedFrames, rotation_vector
@@ -87,7 +87,7 @@ def equations(model, rng, config, faces=2, frames=1, points=60):
     noisy = seen.points + rng.normal(0, 4, seen.points.shape)
     weights = rng.uniform(0, 1, noisy.shape)
     ones = np.ones(faces, bool)
-    observations = _observations(seen.head, noisy, weights, np.broadcast_to(K, (faces, 3, 3)), ones, config)
+    observations = observed(noisy, weights, np.broadcast_to(K, (faces, 3, 3)), ones, config, like=seen.head.basis)
     coefficients = torch.tensor(seen.coefficients)
     middle = seen.head.positions(coefficients * 0, torch.tensor(seen.joints) * 0)[0].mean(-1)
     rotation = torch.tensor(seen.rotation)

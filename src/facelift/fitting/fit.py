@@ -11,6 +11,7 @@ from facelift.fitting.config import FitConfig
 from facelift.fitting.head import SkinnedHead
 from facelift.fitting.levenberg import Minimum, minimise
 from facelift.fitting.normal_equations import NormalEquations, Observations
+from facelift.fitting.observed import checked, observed, reasons_against
 from facelift.fitting.start import YAWS_DEG, turned_starts
 from facelift.fitting.state import POSE, State
 from facelift.fitting.systems import Independent, SharedShape
@@ -81,85 +82,12 @@ def fit_heads(
     """
     config.check()
     count = head.basis.shape[1]
-    points, weights, K = _checked(points, weights, intrinsics, count, frames)
-    reasons = _unfit(points, weights, K, start, config)
+    points, weights, K = checked(points, weights, intrinsics, count, frames)
+    reasons = reasons_against(points, weights, K, start, config)
     usable = np.array([reason is None for reason in reasons])
-    observations = _observations(head, points, weights, K, usable, config)
+    observations = observed(points, weights, K, usable, config, like=head.basis)
     solved = _solve(head, observations, start, usable, frames, config)
     return _result(head, solved, observations, points, weights, K, reasons)
-
-
-def _checked(
-    points: np.ndarray, weights: np.ndarray | None, intrinsics: np.ndarray, count: int, frames: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float64; weights of coordinates, 0 where nothing is known."""
-    points = np.asarray(points, np.float64)
-    if points.ndim != 3 or points.shape[1:] != (count, 2):
-        raise ValueError(f"points: expected (faces, {count}, 2), found {points.shape}")
-    weights = np.ones(points.shape) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape not in (points.shape, points.shape[:2]):
-        raise ValueError(f"weights: expected {points.shape[:2]} or {points.shape}, found {weights.shape}")
-    if weights.ndim == 2:
-        weights = np.repeat(weights[..., None], 2, -1)
-    K = np.asarray(intrinsics, np.float64)
-    if K.shape not in ((3, 3), (len(points), 3, 3)):
-        raise ValueError(f"intrinsics: expected (3, 3) or ({len(points)}, 3, 3), found {K.shape}")
-    if frames < 1 or len(points) % frames:
-        raise ValueError(f"frames: expected a divisor of the {len(points)} faces, found {frames}")
-    known = np.isfinite(points).all(-1) & np.isfinite(weights).all(-1) & (weights > 0).any(-1) & (weights >= 0).all(-1)
-    return points, np.where(known[..., None], weights, 0.0), np.broadcast_to(K, (len(points), 3, 3))
-
-
-def _unfit(
-    points: np.ndarray, weights: np.ndarray, K: np.ndarray, start: tuple[np.ndarray, ...] | None, config: FitConfig
-) -> list[str | None]:
-    """Why each face cannot be fitted, if it cannot."""
-    reasons: list[str | None] = []
-    for index, (face, weight) in enumerate(zip(points, weights, strict=True)):
-        known = (weight > 0).any(-1)
-        reason = None
-        if not np.isfinite(face).any():
-            reason = "no point is a number"
-        elif known.sum() < config.min_points:
-            reason = f"expected {config.min_points} or more points with confidence, found {int(known.sum())}"
-        elif np.ptp(face[known], axis=0).max() <= 0:
-            reason = "expected points apart from each other, found all in one place"
-        elif not (np.isfinite(K[index]).all() and K[index][0, 0] > 0 and K[index][1, 1] > 0):
-            reason = "expected a camera with positive focal lengths, found another"
-        elif start is not None:
-            reason = _bad_start(np.asarray(start[0][index]), np.asarray(start[1][index]))
-        reasons.append(reason)
-    return reasons
-
-
-def _bad_start(rotation: np.ndarray, translation: np.ndarray) -> str | None:
-    if not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
-        return "expected a start of finite numbers, found others"
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        return "expected a rotation to start from, found another matrix"
-    if translation[2] <= 0:
-        return f"expected a start in front of the camera, found depth {translation[2]:.4g}"
-    return None
-
-
-def face_size(points: Float[np.ndarray, "l 2"], known: Bool[np.ndarray, "l"]) -> float:
-    """sqrt(w h) of the box of the known points, px; never much less than the longer side."""
-    sides = np.ptp(points[known], axis=0)
-    return float(np.sqrt(sides[0] * sides[1])) if sides.min() > 0.1 * sides.max() else float(0.3 * sides.max())
-
-
-def _observations(
-    head: SkinnedHead, points: np.ndarray, weights: np.ndarray, K: np.ndarray, usable: np.ndarray, config: FitConfig
-) -> Observations:
-    """Unusable faces get points in the middle of a plain camera, and no weights."""
-    make = lambda array: torch.as_tensor(array, dtype=head.basis.dtype, device=head.basis.device)  # noqa: E731
-    known = (weights > 0).any(-1) & usable[:, None]
-    sizes = np.array([face_size(p, k) if k.any() else 1.0 for p, k in zip(points, known, strict=True)])
-    K = np.where(usable[:, None, None], K, np.eye(3))
-    focal, centre = K[:, [0, 1], [0, 1]], K[:, :2, 2]
-    filled = np.where(known[..., None], points, centre[:, None])
-    scaled = np.where(known[..., None], weights, 0.0) / (config.noise * sizes)[:, None, None]
-    return Observations(make(filled.transpose(0, 2, 1)), make(scaled.transpose(0, 2, 1)), make(focal), make(centre))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from facelift.face import Face
 from facelift.face_io import FORMAT, read_faces
 from facelift.fitting.config import FitConfig
-from facelift.fitting.fit import face_size, photo_camera
+from facelift.fitting.fit import photo_camera
+from facelift.fitting.observed import face_size
 from facelift.fitting.start import moved_camera, pose_of_face
 from facelift.landmarks import SCHEMES
 from facelift.morphable.skinned import SkinnedModel

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tyro
 
-from facelift.commands.inputs import Input, expand
+from facelift.commands.inputs import FITTED, Input, expand
 from facelift.commands.predict import write_picture
-from facelift.commands.report import Report, progress, run_over, say
+from facelift.commands.report import Report, run_over, say
 from facelift.commands.targets import refuse_foreign
 from facelift.fitting.config import FitConfig
 from facelift.images import Photo, load_photo
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from facelift.fitting.head import SkinnedHead
     from facelift.fitting.head_view import HeadView
     from facelift.morphable.skinned import SkinnedModel
-
-OVERLAY = ".fit"
-"""End of the stem of all that is written for a photo."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def fit(config: FitCommand) -> int:
     config.fit.check()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    fitter = _Fitter(config)
+    fitter = Fitter(config)
     inputs = expand(config.inputs)
     if config.one_person:
         report = Report()
@@ -89,7 +86,7 @@ def fit(config: FitCommand) -> int:
     return report.exit_code
 
 
-class _Fitter:
+class Fitter:
     """A head, and what is done with each input."""
 
     def __init__(self, config: FitCommand):
@@ -110,7 +107,9 @@ class _Fitter:
     def work(self, entry: Input, report: Report) -> int:
         """One input; returns the number of its faces."""
         if entry.is_video:
-            return self._video(entry, report)
+            from facelift.commands.fit_video import fit_video
+
+            return fit_video(self, entry, report)
         if entry.path.suffix.lower() == ".json":
             return self._points(entry, report)
         photo = load_photo(entry.path)
@@ -118,8 +117,8 @@ class _Fitter:
         if not faces:
             say(f"{entry.path}: no face")
             return 0
-        given = self._of_faces(faces, photo.original_wh)
-        self._write(entry, photo, given, self._fits(given), report)
+        given = self.of_faces(faces, photo.original_wh)
+        self._write(entry, photo, given, self.fits(given), report)
         return len(faces)
 
     def one_person(self, inputs: list[Input], report: Report) -> None:
@@ -129,18 +128,19 @@ class _Fitter:
             photo = load_photo(entry.path)
             faces = self.predictor.predict_photo(photo)[:1]
             if faces:
-                seen.append((entry, photo, self._of_faces(faces, photo.original_wh)))
+                seen.append((entry, photo, self.of_faces(faces, photo.original_wh)))
             else:
                 say(f"{entry.path}: no face")
         if not seen:
             raise ValueError("--one-person: expected a face in some photo, found none")
         given = _joined([own for _, _, own in seen])
-        fits = self._fits(given, frames=len(seen))
+        fits = self.fits(given, frames=len(seen))
         for index, (entry, photo, own) in enumerate(seen):
             self._write(entry, photo, own, _rows(fits, [index]), report)
             report.done, report.faces = report.done + 1, report.faces + 1
 
-    def _of_faces(self, faces: "list[Face]", wh: tuple[int, int]) -> "GivenPoints":
+    def of_faces(self, faces: "list[Face]", wh: tuple[int, int]) -> "GivenPoints":
+        """What is fitted of the predictor's faces in a picture of this size."""
         from facelift.fitting.given_points import of_faces
 
         config = self.config
@@ -156,7 +156,8 @@ class _Fitter:
         found = [regions[name] for name in self.config.regions if name in regions]
         return given.only(np.concatenate(found) if found else np.zeros(0, np.int64))
 
-    def _fits(self, given: "GivenPoints", frames: int = 1) -> "HeadFits":
+    def fits(self, given: "GivenPoints", frames: int = 1) -> "HeadFits":
+        """`frames`: each so many are one person."""
         from facelift.fitting.fit import fit_heads
 
         return fit_heads(
@@ -185,7 +186,7 @@ class _Fitter:
         if not len(given.points):
             say(f"{entry.path}: no face")
             return 0
-        self._write(entry, document_size(entry.path), given, self._fits(given), report)
+        self._write(entry, document_size(entry.path), given, self.fits(given), report)
         return len(given.points)
 
     def _write(
@@ -197,20 +198,20 @@ class _Fitter:
         base = self.config.out / entry.stem
         wh = photo.original_wh if isinstance(photo, Photo) else photo
         for kind in self.config.format:
-            target = base.with_name(f"{base.name}{OVERLAY}.{kind}")
+            target = base.with_name(f"{base.name}{FITTED}.{kind}")
             refuse_foreign(target, entry.path)
             report.written.append(write_fits(target, fits, self.model, image=str(entry.path), image_wh=wh))
-        views = {k: self._view(fits, k, photo) for k, reason in enumerate(fits.failure) if reason is None}
+        views = {k: self.view(fits, k, photo) for k, reason in enumerate(fits.failure) if reason is None}
         pixels = photo.pixels if isinstance(photo, Photo) else None
         for index, view in views.items():
-            report.written += self._meshes(base.with_name(f"{base.name}{OVERLAY}.face{index + 1}"), view, pixels)
+            report.written += self.meshes(base.with_name(f"{base.name}{FITTED}.face{index + 1}"), view, pixels)
         if self.config.draw and isinstance(photo, Photo):
             canvas = self._drawn(photo.pixels, views, given, fits, photo.scale)
-            report.written.append(write_picture(base.with_name(f"{base.name}{OVERLAY}.jpg"), canvas))
+            report.written.append(write_picture(base.with_name(f"{base.name}{FITTED}.jpg"), canvas))
         for index in range(len(fits.failure)):
             say(_line(entry.path, index, fits))
 
-    def _view(self, fits: "HeadFits", index: int, photo: Photo | tuple[int, int]) -> "HeadView":
+    def view(self, fits: "HeadFits", index: int, photo: Photo | tuple[int, int]) -> "HeadView":
         """In px of the photo as loaded."""
         from facelift.fitting.head_view import HeadView
 
@@ -233,7 +234,7 @@ class _Fitter:
             pixels = draw_residuals(pixels, points / scale, fits.points[index] / scale)
         return pixels
 
-    def _meshes(self, base: Path, view: "HeadView", pixels: np.ndarray | None) -> list[Path]:
+    def meshes(self, base: Path, view: "HeadView", pixels: np.ndarray | None) -> list[Path]:
         """Plain without pixels."""
         from facelift.commands.predict_mesh import write_mesh
 
@@ -244,66 +245,6 @@ class _Fitter:
         for target in targets:
             write_mesh(target, mesh)
         return targets
-
-    def _video(self, entry: Input, report: Report) -> int:
-        """One shape a person, a pose and an expression a frame."""
-        from facelift.video import VideoReader, follow_faces
-
-        reader = VideoReader(entry.path)
-        people: dict[int, list[tuple[int, float, Face]]] = {}
-        wh = (0, 0)
-        for frame, faces in follow_faces(self.predictor, iter(reader)):
-            progress(f"{entry.path}: frame {frame.index + 1}")
-            wh = (frame.pixels.shape[1], frame.pixels.shape[0])
-            for number, face in faces.items():
-                people.setdefault(number, []).append((frame.index, frame.time_s, face))
-        found = {number: (rows, self._person(entry, number, rows, wh, report)) for number, rows in people.items()}
-        if not found:
-            say(f"{entry.path}: no face")
-        elif self.config.draw:
-            report.written.append(self._draw_video(entry, reader.fps, found))
-        return len(found)
-
-    def _person(
-        self, entry: Input, number: int, rows: "list[tuple[int, float, Face]]", wh: tuple[int, int], report: Report
-    ) -> "HeadFits":
-        from facelift.fitting.head_fit_io import write_fits
-
-        given = self._of_faces([face for _, _, face in rows], wh)
-        fits = self._fits(given, frames=len(rows))
-        base = self.config.out / entry.stem
-        target = base.with_name(f"{base.name}{OVERLAY}{number}.npz")
-        refuse_foreign(target, entry.path)
-        frame, time_s = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-        report.written.append(
-            write_fits(target, fits, self.model, image=str(entry.path), image_wh=wh, frame=frame, time_s=time_s)
-        )
-        good = [k for k, reason in enumerate(fits.failure) if reason is None]
-        if good and self.config.mesh:
-            rest = replace(fits, expression=0 * fits.expression, joints=0 * fits.joints)
-            report.written += self._meshes(target.with_suffix(""), self._view(rest, good[0], wh), None)
-        say(f"{entry.path}: person {number}  {len(rows)} frames  residual {np.nanmedian(fits.rms):.2f} px")
-        return fits
-
-    def _draw_video(
-        self, entry: Input, fps: float, found: "dict[int, tuple[list[tuple[int, float, Face]], HeadFits]]"
-    ) -> Path:
-        from facelift.video import VideoReader, VideoWriter
-
-        target = self.config.out / entry.stem
-        target = target.with_name(f"{target.name}{OVERLAY}.mp4")
-        at: dict[int, list[tuple[HeadFits, int]]] = {}
-        for rows, fits in found.values():
-            for k, (frame, _, _) in enumerate(rows):
-                if fits.failure[k] is None:
-                    at.setdefault(frame, []).append((fits, k))
-        with VideoWriter(target, fps) as video:
-            for shown in VideoReader(entry.path):
-                pixels = shown.pixels
-                for fits, k in at.get(shown.index, []):
-                    pixels = self._view(fits, k, pixels.shape[1::-1]).drawn(pixels)
-                video.add(pixels)
-        return target
 
 
 def _joined(given: "list[GivenPoints]") -> "GivenPoints":

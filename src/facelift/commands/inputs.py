@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (
 )
 """Files of a folder that are taken for pictures. A file that is named itself is tried whatever its suffix."""
 
-OVERLAY, DETECTIONS = ".faces", ".points"
+OVERLAY, DETECTIONS, FITTED = ".faces", ".points", ".fit"
 """Ends of the stems of drawn results: none has the name of its photo, and a folder's are not taken for photos."""
 
 

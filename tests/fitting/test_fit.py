@@ -219,6 +219,20 @@ def test_frames_of_one_person_share_the_shape(flame, rng):
     assert np.abs(joint.shape - truth).mean() < 0.8 * np.abs(alone.shape - truth).mean()
 
 
+@pytest.mark.parametrize("depth", [-1.0, 1e-3])
+def test_a_bad_frame_does_not_spoil_its_person(procedural, rng, depth):
+    """Frames of the same head beside one that starts behind the camera, or has points there."""
+    seen = scene(procedural, rng, faces=1)
+    points, rotation = np.repeat(seen.points, 4, 0), np.repeat(seen.rotation, 4, 0)
+    translation = np.repeat(seen.translation, 4, 0)
+    translation[1, 2] = depth
+    found = fit_heads(seen.head, points, None, K, start=(rotation, translation), frames=4, config=EXACT)
+    assert [reason is None for reason in found.failure] == [True, False, True, True]
+    good = [0, 2, 3]
+    assert (found.rms[good] < 1e-3 * seen.size).all() and np.isnan(found.shape[1]).all()
+    np.testing.assert_allclose(found.rotation[good], seen.rotation.repeat(3, 0), atol=2e-3)
+
+
 @pytest.mark.parametrize("frames", [2, 8])
 def test_equal_frames_are_the_plain_fit(procedural, rng, frames):
     """Equal frames of a person give the fit of one with as much less prior: of 8 frames, 4 count."""

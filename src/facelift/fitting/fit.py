@@ -95,6 +95,8 @@ class _Solved:
     minimum: Minimum
     projected: Tensor
     middle: Tensor
+    lost: Tensor
+    """Faces whose pose has points behind the camera."""
 
 
 def _solve(
@@ -118,6 +120,10 @@ def _solve(
     rigid = _best_rigid(head, observations, positions, middle, starts, active, config)
     state = replace(rigid, coefficients=coefficients, joints=joints)
     equations = NormalEquations(head, observations, middle, config, frames=frames)
+    lost = active & ~torch.isfinite(equations.evaluate(state)[0])
+    active = active & ~lost
+    seen = replace(observations, weights=torch.where(lost[:, None, None], 0.0, observations.weights))
+    equations = NormalEquations(head, seen, middle, config, frames=frames)
     if frames == 1:
         system = Independent(b, sum(equations.sizes), basis)
         minimum = minimise(
@@ -128,7 +134,7 @@ def _solve(
         shared = SharedShape(b // frames, frames, head.shapes, tied.tie)
         groups = active.reshape(-1, frames).any(1)
         minimum = minimise(tied, shared, state, iterations=config.iterations, active=groups, tolerance=config.tolerance)
-    return _Solved(minimum, equations.project(minimum.state), middle)
+    return _Solved(minimum, equations.project(minimum.state), middle, lost)
 
 
 def _given(start: tuple[np.ndarray, ...], usable: np.ndarray, middle: Tensor) -> State:
@@ -194,10 +200,8 @@ def _result(
     minimum, state = solved.minimum, solved.minimum.state
     numbers = lambda tensor: tensor.double().cpu().numpy()  # noqa: E731
     cost = numbers(minimum.cost)
-    reasons = [
-        reason or (None if np.isfinite(value) else "the start puts points behind the camera")
-        for reason, value in zip(reasons, cost, strict=True)
-    ]
+    behind = "the start puts points behind the camera"
+    reasons = [reason or (behind if lost else None) for reason, lost in zip(reasons, solved.lost.tolist(), strict=True)]
     good = np.array([reason is None for reason in reasons])
     blank = lambda array: np.where(good.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan)  # noqa: E731
     shape, expression, joints = head.parameters(state.coefficients, state.joints)

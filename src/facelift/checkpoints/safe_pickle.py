@@ -339,7 +339,7 @@ def read_pickled_array(path: Path | str, what: str) -> Any:
             _skip_npy_header(file)
             array = SafeUnpickler(file).load()
         return array.item()
-    except _REFUSALS as error:
+    except REFUSALS as error:
         raise ValueError(
             f"{path}: expected {what} as an .npy file of one dictionary, found {error or type(error).__name__}"
         ) from error

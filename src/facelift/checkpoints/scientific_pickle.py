@@ -10,42 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from facelift.checkpoints.safe_pickle import StandIn, read_pickle
+from facelift.checkpoints.safe_pickle import Record, StandIn, read_pickle
+
+_CHUMPY, _COLUMNS = "chumpy.ch.Ch", "scipy.sparse.csc_matrix"
 
 
-class _Kept:
-    """An object of which only its state is known."""
-
-    __slots__ = ("state",)
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise pickle.UnpicklingError(f"an object with a state of {type(state).__name__}")
-        self.state = state
-
-
-class _Chumpy(_Kept):
-    __slots__ = ()
-
-
-class _Columns(_Kept):
-    """A compressed sparse column matrix."""
-
-    __slots__ = ()
+def _record(kind: str) -> StandIn:
+    """Of an object that takes no arguments, only a state."""
+    return StandIn(lambda: Record(kind))
 
 
 def _reconstructed(kind: Any, base: Any, state: Any) -> Any:
     """What Python 2's protocols 0 and 1 make of an object before its state."""
-    if kind not in (_Chumpy, _Columns) or base is not _OBJECT or state is not None:
+    if kind not in _KINDS or base is not _OBJECT or state is not None:
         raise pickle.UnpicklingError("an object of another kind")
     return kind()
 
 
 _OBJECT = StandIn()
+_KINDS = (_record(_CHUMPY), _record(_COLUMNS))
 NAMES: Mapping[tuple[str, str], Any] = {
-    ("chumpy.ch", "Ch"): _Chumpy,
-    ("scipy.sparse.csc", "csc_matrix"): _Columns,
-    ("scipy.sparse._csc", "csc_matrix"): _Columns,
+    ("chumpy.ch", "Ch"): _KINDS[0],
+    ("scipy.sparse.csc", "csc_matrix"): _KINDS[1],
+    ("scipy.sparse._csc", "csc_matrix"): _KINDS[1],
     **{(module, "object"): _OBJECT for module in ("builtins", "__builtin__")},
     **{(module, "_reconstructor"): StandIn(_reconstructed) for module in ("copyreg", "copy_reg")},
 }
@@ -70,9 +57,9 @@ def _text(name: Any) -> str:
 
 
 def _array(value: Any) -> Any:
-    if isinstance(value, _Chumpy):
-        return np.asarray(value.state["x"])
-    return _dense(value.state) if isinstance(value, _Columns) else value
+    if not isinstance(value, Record):
+        return value
+    return np.asarray(value.state["x"]) if value.kind == _CHUMPY else _dense(value.state)
 
 
 def _dense(state: dict[str, Any]) -> np.ndarray:

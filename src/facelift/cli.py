@@ -36,6 +36,7 @@ COMMANDS = {
         "a linear face model of a head, or of released files", "facelift.commands.morphable", "MorphableConfig", "build"
     ),
     "vertices": Command("dense landmarks of a head", "facelift.commands.vertices", "VerticesConfig", "build"),
+    "fit": Command("3D heads fitted to landmarks", "facelift.commands.fit", "FitCommand", "fit"),
     "mesh": Command("MediaPipe's dense points of photos", "facelift.datasets.mesh_labels", "MeshConfig", "mesh"),
     "views": Command("rendered views for training", "facelift.datasets.views", "ViewsConfig", "build_views"),
     "shards": Command("what a folder of shards holds", "facelift.commands.shards", "ShardsConfig", "list_shards"),

@@ -33,6 +33,7 @@ OPEN_HEAD = (
 )
 BFM09 = Source("Basel Face Model 2009", "non-commercial research")
 BFM2017 = Source("Basel Face Model 2017", "non-commercial research")
+FLAME = Source("FLAME, Max Planck Institute for Intelligent Systems", "its own licence: research, or CC BY 4.0 by file")
 FACEWAREHOUSE = Source("FaceWarehouse expressions", "non-commercial research")
 PHOTOS = "backgrounds.tar"
 SCENE_FILES = {

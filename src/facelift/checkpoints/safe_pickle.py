@@ -329,6 +329,31 @@ def read_pickle(path: Path | str, what: str, *, more: Mapping[tuple[str, str], A
         ) from error
 
 
+def read_pickled_array(path: Path | str, what: str) -> Any:
+    """What the one object of an .npy file of objects is, as NumPy saves a dictionary. Raises as `read_pickle`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected {what}, found no such file")
+    try:
+        with path.open("rb") as file:
+            _skip_npy_header(file)
+            array = SafeUnpickler(file).load()
+        return array.item()
+    except REFUSALS as error:
+        raise ValueError(
+            f"{path}: expected {what} as an .npy file of one dictionary, found {error or type(error).__name__}"
+        ) from error
+
+
+def _skip_npy_header(file: BinaryIO) -> None:
+    """Raises ValueError for another kind of file."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    _, _, kind = read(file)
+    if not kind.hasobject:
+        raise ValueError(f"numbers of {kind}")
+
+
 def read_pickled_arrays(path: Path | str, what: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The named arrays of a pickled dictionary. Raises as `read_pickle`, and ValueError where one is missing."""
     held = read_pickle(path, what)

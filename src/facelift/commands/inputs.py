@@ -15,11 +15,11 @@ IMAGE_SUFFIXES = (
 )
 """Files of a folder that are taken for pictures. A file that is named itself is tried whatever its suffix."""
 
-OVERLAY, DETECTIONS = ".faces", ".points"
+OVERLAY, DETECTIONS, FITTED = ".faces", ".points", ".fit"
 """Ends of the stems of drawn results: none has the name of its photo, and a folder's are not taken for photos."""
 
 
-_DRAWN = re.compile(r"\.(faces|points|depth|pncc|face\d+|face\d+\.texture)$")
+_DRAWN = re.compile(r"\.(faces|points|fit|depth|pncc|face\d+|face\d+\.texture)$")
 """Ends of the stems of all that these commands draw."""
 
 

@@ -150,7 +150,7 @@ def _one_surface(
     coloured = ColouredMesh(y_up(face.vertices).astype(np.float32), mesh["faces"], uv, texture)
     for kind in options.mesh:
         target = base.with_name(f"{base.name}{name}.{kind}")
-        _write_mesh(target, coloured)
+        write_mesh(target, coloured)
         written.append(target)
     return written
 
@@ -168,7 +168,8 @@ def _completed(texture: np.ndarray, seen: np.ndarray, photo: Photo, face: MeshFa
     return np.rint(share * texture + (1 - share) * made).astype(np.uint8)
 
 
-def _write_mesh(path: Path, mesh: "ColouredMesh") -> None:
+def write_mesh(path: Path, mesh: "ColouredMesh") -> None:
+    """By the suffix, .obj, .ply or .glb."""
     from facelift.meshes.glb import write_glb
     from facelift.meshes.obj import write_obj
     from facelift.meshes.ply import write_ply

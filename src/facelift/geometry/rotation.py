@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from facelift.geometry.arrays import namespace, transpose
+from facelift.geometry.arrays import constant, namespace, transpose
 
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 """Reflection at the plane x = 0, of head or camera: R -> MIRROR R MIRROR keeps a rotation."""
@@ -29,18 +29,21 @@ def six_d_from_rotation(rotation: Float[Any, "*b 3 3"]) -> Float[Any, "*b 6"]:
     return namespace(rotation).concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
 
 
-def rotation_from_vector(vector: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+def rotation_from_vector(vector: Float[Any, "*b 3"]) -> Float[Any, "*b 3 3"]:
     """Rotation about `vector` by its length in radians (Rodrigues)."""
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    xp = namespace(vector)
+    angle = xp.sqrt((vector**2).sum(-1))[..., None, None]
     K = cross_matrix(vector)
-    return np.eye(3) + np.sinc(angle / np.pi) * K + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (K @ K)
+    once, twice = xp.sinc(angle / np.pi), 0.5 * xp.sinc(angle / (2 * np.pi)) ** 2
+    return constant(np.eye(3), vector) + once * K + twice * (K @ K)
 
 
-def cross_matrix(vector: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+def cross_matrix(vector: Float[Any, "*b 3"]) -> Float[Any, "*b 3 3"]:
     """The matrix K with K y = vector x y."""
-    x, y, z = np.moveaxis(vector, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([np.stack([zero, -z, y], -1), np.stack([z, zero, -x], -1), np.stack([-y, x, zero], -1)], -2)
+    xp = namespace(vector)
+    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    zero = xp.zeros_like(x)
+    return xp.stack([xp.stack([zero, -z, y], -1), xp.stack([z, zero, -x], -1), xp.stack([-y, x, zero], -1)], -2)
 
 
 def geodesic_distance(a: Float[Any, "*b 3 3"], b: Float[Any, "*b 3 3"]) -> Float[Any, "*b"]:

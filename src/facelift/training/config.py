@@ -387,6 +387,7 @@ class GanConfig:
     """Generated pictures in an evaluation."""
 
 
+@dataclass(frozen=True)
 class DenseWeights:
     """Factors of the dense landmarks' loss."""
 

@@ -203,7 +203,6 @@ def fit_errors(
     from facelift.fitting.fit import fit_heads
     from facelift.fitting.head import SkinnedHead
     from facelift.fitting.models import load_head
-
     from facelift.morphable.face_cut import face_cut, face_region
 
     model = load_head("openhead" if generator.name == "open-head" else "procedural")

@@ -28,11 +28,11 @@ class VerticesConfig:
 
 def build(config: VerticesConfig) -> Path:
     """Writes the sets; returns the path. Raises FileNotFoundError, or ValueError for a mesh that has no such sets."""
-    from facelift.generators.stage import build_generator
+    from facelift.generators.stage import head_generator
     from facelift.morphable.vertex_sets import head_vertex_sets
 
     if config.head in OURS:
-        head = build_generator(OURS[config.head], config.assets).head
+        head = head_generator(OURS[config.head], config.assets, occluders=False).head
         return head_vertex_sets(head, config.head).save(config.out)
     return _of_file(config).save(config.out)
 

@@ -92,7 +92,7 @@ def test_points_of_vertices_are_fitted(tmp_path):
     rotation, translation = np.diag([1.0, -1, -1]), np.array([0, 0, 2.0])
     K = np.array([[800, 0, 320], [0, 800, 240], [0, 0, 1.0]])
     points = project(mesh[vertices], rotation, translation, K)
-    record = {"points_2d": points.tolist(), "confidence": [1.0] * len(points)}
+    record = {"points_2d": points.tolist(), "confidence": [[1.0, 1.0]] * len(points)}
     bad = {**record, "confidence": [0.0] * len(points)}
     document = {"format": "facelift-points", "width": 640, "height": 480, "vertices": vertices.tolist()}
     path = tmp_path / "dense.json"

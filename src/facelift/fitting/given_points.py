@@ -115,7 +115,7 @@ def read_points(
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: expected points of faces, found some that do not fit: {error}") from error
     points = np.array([row[0] for row in rows]).reshape(-1, count, 2)
-    weights = np.repeat(np.array([row[1] for row in rows]).reshape(-1, count, 1), 2, -1)
+    weights = np.array([row[1] for row in rows]).reshape(-1, count, 2)
     if index is None:
         weights *= (model.table(str(scheme)).weights.sum(1) > 0)[:, None]
     K = np.tile(_with_focal(photo_camera(*wh), focal_px), (len(points), 1, 1))
@@ -147,12 +147,12 @@ def _size(path: Path, document: dict[str, Any]) -> tuple[int, int]:
 
 
 def _row(face: dict[str, Any], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(points, confidence); NaN for a face that was not found."""
+    """(points, confidence of each coordinate); NaN for a face that was not found."""
     if face.get("points_2d") is None:
-        return np.full((count, 2), np.nan), np.zeros(count)
+        return np.full((count, 2), np.nan), np.zeros((count, 2))
     points = np.array(face["points_2d"], np.float64)
     confidence = face.get("confidence")
     weights = np.ones(len(points)) if confidence is None else np.array(confidence, np.float64)
-    if points.shape != (count, 2) or weights.shape != (count,):
+    if points.shape != (count, 2) or weights.shape not in ((count,), (count, 2)):
         raise ValueError(f"points_2d: expected {count} points with confidence, found {points.shape}, {weights.shape}")
-    return points, weights
+    return points, weights if weights.ndim == 2 else np.repeat(weights[:, None], 2, axis=1)

@@ -15,8 +15,8 @@ from facelift.landmarks import SCHEMES, WFLW98
 from facelift.onnx_session import open_session
 
 FORMAT = "2"
-SHIPPED = {"small": "facelift-small.onnx"}
-"""Models that come with the package, by name."""
+SHIPPED = {"small": "facelift-small.onnx", "m3lrn": "facelift-m3lrn.onnx", "dense": "facelift-dense.onnx"}
+"""Models that come with the package, by name: a lifter, an M3-LRN, dense landmarks."""
 DEFAULT = "small"
 OUTPUTS = ("landmarks", "rotation", "translation", "points", "cholesky", "visibility", "marks", "marks_cholesky")
 BATCH = 32

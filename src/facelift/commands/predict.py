@@ -47,8 +47,8 @@ class PredictConfig:
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
     """Landmarks to write for photos."""
     model: str = "small"
-    """small, which comes with the package, or an .onnx file of `facelift export`: of a lifter, an M3-LRN, or dense
-    landmarks."""
+    """small (98 3D landmarks), m3lrn (68 and a mesh) or dense (202 points), which come with the package, or an .onnx
+    file of `facelift export`."""
     finder: Literal["auto", "mediapipe"] = "auto"
     """What finds the faces; auto is our own network."""
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = ()

@@ -58,7 +58,7 @@ def read_posed(folder: Path, size: int, *, cache: Path | None = None, threads: i
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder of pictures, found none")
-    if any(folder.glob("views-*.npz")):
+    if any(folder.glob("views-*")):
         return _of_views(folder, size)
     if (folder / "cameras.json").is_file():
         return _of_renders(folder, size)

@@ -1,11 +1,9 @@
 """A 2D detector from what a user types."""
 
-from pathlib import Path
-
 from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.network import NetworkDetector
 from facelift.detectors2d.protocol import Detector2D
-from facelift.onnx_lifter import SHIPPED, weights_path
+from facelift.onnx_lifter import DEFAULT, weights_path
 
 
 def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> Detector2D:
@@ -19,11 +17,10 @@ def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> 
 
         return MediaPipeDetector()
     if not weights_path(name).is_file():
-        shipped = ", ".join(f'"{model}"' for model in SHIPPED)
         raise FileNotFoundError(
-            f'detector: expected "mediapipe", {shipped} or the path of an ONNX file, found {name!r}'
+            f'detector: expected "mediapipe", "{DEFAULT}" or the path of an ONNX file, found {name!r}'
         )
     try:
         return LifterDetector(name, refine=refine, mirror=mirror)
     except ValueError:  # no lifter: then a detector, or else the error below tells what it is
-        return NetworkDetector(Path(name), refine=refine, mirror=mirror)
+        return NetworkDetector(weights_path(name), refine=refine, mirror=mirror)

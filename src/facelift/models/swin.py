@@ -66,7 +66,7 @@ def _merged(x: Float[Tensor, "b n p c"], rows: int, columns: int) -> Float[Tenso
 def _apart(rows: int, columns: int, shift: tuple[int, int]) -> Float[Tensor, "n p p"]:
     """-100 for two cells of a window that lie in different parts of the rolled map, else 0."""
     along = [_part(size, step) for size, step in ((rows, shift[0]), (columns, shift[1]))]
-    part = (3 * along[0][:, None] + along[1])[None, :, :, None]
+    part = (3 * along[0][:, None] + along[1]).float()[None, :, :, None]
     inside = _windows(part)[0, :, :, 0]
     return -100.0 * (inside[:, None] != inside[:, :, None]).float()
 
@@ -143,7 +143,7 @@ class SwinEncoder(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b t w"]:
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
         return self.norm(self.features((image - self.mean) / self.std)).flatten(1, 2)
 
 

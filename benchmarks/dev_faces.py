@@ -33,10 +33,15 @@ def predicted(predictor: Predictor, samples: list[FaceSample]) -> list[Face]:
 
 
 def visible_nme(faces: list[Face], samples: list[FaceSample]) -> Float[np.ndarray, "n"]:
+    """Of the faces' projected landmarks, as `point_nme`."""
+    return point_nme(np.stack([face.to("ibug68").points_2d for face in faces]), samples)
+
+
+def point_nme(points: Float[np.ndarray, "n 68 2"], samples: list[FaceSample]) -> Float[np.ndarray, "n"]:
     """Per face over the visible points, by sqrt(w h) of the labelled points' box; NaN without a visible point."""
     truth = np.stack([sample.points for sample in samples])
     scale = np.sqrt((np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)).prod(-1))
-    errors = point_errors(np.stack([face.to("ibug68").points_2d for face in faces]), truth, scale)
+    errors = point_errors(points, truth, scale)
     return face_nme(errors, np.stack([sample.state for sample in samples]) == VISIBLE)
 
 

@@ -84,7 +84,7 @@ def test_landmark_files_and_cameras(tmp_path, face):
         assert turned < limit
 
 
-def test_points_of_vertices_are_fitted(tmp_path):
+def test_points_of_vertices_are_fitted(tmp_path, capsys):
     """A dense regressor's file: the model's vertices, with one face of no confidence."""
     model = load_head("procedural")
     vertices = np.flatnonzero(model.mean[:, 2] > 0.1)[::20]
@@ -101,6 +101,9 @@ def test_points_of_vertices_are_fitted(tmp_path):
     good, *failed = json.loads((tmp_path / "out" / "dense.fit.json").read_text())["faces"]
     assert good["rms_px"] < 0.1 and good["expression"]["jawOpen"] == pytest.approx(0.6, abs=0.02)
     assert "confidence" in failed[0]["failure"] and "no point is a number" in failed[1]["failure"]
+    path.write_text(json.dumps({**document, "head": "open-head", "faces": [record]}))
+    assert main(["fit", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "expected --model openhead, whose vertices it holds, found procedural" in capsys.readouterr().err
 
 
 def test_flame_is_fitted_from_its_file(flame_path, flame, tmp_path, rng):

@@ -18,6 +18,8 @@ from facelift.fitting.start import moved_camera, pose_of_face
 from facelift.landmarks import SCHEMES
 from facelift.morphable.skinned import SkinnedModel
 
+OURS = {"open-head": "openhead", "procedural": "procedural"}
+"""Names of our heads in files of dense landmarks -> as models of a fit."""
 CameraKind = Literal["photo", "predictor"]
 
 
@@ -105,6 +107,9 @@ def read_points(
         return of_faces(read_faces(path), model, wh, config, camera, focal_px)
     if camera == "predictor":
         raise ValueError(f"{path}: expected faces of `facelift predict` for --camera predictor, found points alone")
+    head = document.get("head", model.name)
+    if head in OURS and head != model.name:
+        raise ValueError(f"{path}: expected --model {OURS[head]}, whose vertices it holds, found {model.name}")
     scheme, vertices = document.get("scheme"), document.get("vertices")
     try:
         index = None if vertices is None else np.array(vertices, np.int64)

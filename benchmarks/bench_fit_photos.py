@@ -1,0 +1,125 @@
+"""How far fitted heads lie from where people marked the landmarks, beside the points that they were fitted to.
+
+    python benchmarks/bench_fit_photos.py [--models small dense] [--set merl_test] [--head openhead] [--faces N]
+
+Every face of a packed set is looked at in its given box; a head is fitted to the landmarks of a lifter, or to the
+vertices that a network of dense landmarks gives, and projected. NME in percent over visible points of iBUG-68, by
+sqrt(w h) of the labelled points' box; brackets: bootstrap 95 % intervals; ms are the fit's alone, in batches of 64, of
+one thread.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from dev_faces import point_nme
+from facelift.datasets.packed import data_root
+from facelift.datasets.real_faces import RealFaces
+from facelift.datasets.sample import FaceSample
+from facelift.dense_predictor import DensePredictor
+from facelift.evaluation.metrics.bootstrap import Interval, bootstrap_mean
+from facelift.fitting.config import FitConfig
+from facelift.fitting.fit import HeadFits, fit_heads, photo_camera
+from facelift.fitting.given_points import of_faces
+from facelift.fitting.head import SkinnedHead
+from facelift.fitting.models import load_head
+from facelift.geometry import project
+from facelift.morphable.skinned import SkinnedModel
+from facelift.onnx_dense import is_dense
+from facelift.predictor import Predictor
+
+CONFIG = FitConfig(kernel="cauchy", noise=0.02, iterations=50)
+"""That of `facelift fit`."""
+BATCH = 64
+
+
+def fitted_to_landmarks(
+    predictor: Predictor, model: SkinnedModel, samples: list[FaceSample]
+) -> tuple[np.ndarray, HeadFits, float]:
+    """(raw iBUG-68 points (n, 68, 2), fits, ms a face of the fits)."""
+    faces = [predictor.predict(sample.image, [sample.box])[0] for sample in samples]
+    given = of_faces(faces, model, (1, 1), CONFIG, "predictor")
+    table = model.table(str(given.scheme))
+    start = time.perf_counter()
+    fits = fit_heads(
+        SkinnedHead(model, table.vertices, table.weights),
+        given.points,
+        given.weights,
+        given.intrinsics,
+        start=given.start,
+        config=CONFIG,
+    )
+    took = 1e3 * (time.perf_counter() - start) / len(samples)
+    return np.stack([face.to("ibug68").points_2d for face in faces]), fits, took
+
+
+def fitted_to_vertices(
+    predictor: DensePredictor, model: SkinnedModel, samples: list[FaceSample]
+) -> tuple[np.ndarray, HeadFits, float]:
+    """The same by dense landmarks; a coordinate's weight is its inverse deviation."""
+    faces = [predictor.predict(sample.image, [sample.box])[0] for sample in samples]
+    points = np.stack([face.points for face in faces])
+    size = np.ptp(points, axis=1).max(-1)[:, None, None]
+    weights = CONFIG.noise * size / np.maximum(np.stack([face.sigma for face in faces]), 0.1 * CONFIG.noise * size)
+    K = np.stack([photo_camera(*sample.image.shape[1::-1]) for sample in samples])
+    start = time.perf_counter()
+    fits = fit_heads(SkinnedHead(model, predictor.network.mesh["vertices"]), points, weights, K, config=CONFIG)
+    took = 1e3 * (time.perf_counter() - start) / len(samples)
+    return np.stack([face.landmarks for face in faces]), fits, took
+
+
+def projected(model: SkinnedModel, fits: HeadFits) -> Float[np.ndarray, "n 68 2"]:
+    """iBUG-68 of the fitted heads, px; NaN for those that failed."""
+    mesh = model.vertices(fits.shape, fits.expression, fits.joints)
+    marks = model.landmark_points("ibug68", mesh)
+    return np.stack(
+        [project(*one) for one in zip(marks, fits.rotation, fits.translation, fits.intrinsics, strict=True)]
+    )
+
+
+def measured(name: str, model: SkinnedModel, samples: list[FaceSample]) -> tuple[Interval, Interval, float, int]:
+    """(raw NME, NME of the fit, median ms a face of the fit, fits that failed)."""
+    dense = is_dense(name)
+    predictor = (DensePredictor if dense else Predictor)(name, threads=1)
+    raw, fitted, took = [], [], []
+    for first in range(0, len(samples), BATCH):
+        part = samples[first : first + BATCH]
+        points, fits, ms = (fitted_to_vertices if dense else fitted_to_landmarks)(predictor, model, part)
+        raw.append(point_nme(points, part))
+        fitted.append(point_nme(projected(model, fits), part))
+        took.append(ms)
+    failed = int(np.isnan(np.concatenate(fitted)).sum())
+    both = (bootstrap_mean(100 * np.concatenate(values)) for values in (raw, fitted))
+    return *both, float(np.median(took)), failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["small", "dense"])
+    parser.add_argument("--set", default="merl_test")
+    parser.add_argument("--head", default="openhead")
+    parser.add_argument("--faces", type=int, help="evenly chosen ones; all without it")
+    parser.add_argument("--data", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_head(arguments.head)
+    faces = RealFaces(data_root(arguments.data), (arguments.set,), dev=1).sets[0]
+    step = max(1, len(faces) // (arguments.faces or len(faces)))
+    samples = [faces[index] for index in range(0, len(faces), step)]
+    print(f"{len(samples)} faces of {arguments.set}, {arguments.head}\n")
+    print("| model | its own points, NME % | fitted head, NME % | fit, ms a face | failed |\n|---|---|---|---|---|")
+    for name in arguments.models:
+        raw, fitted, took, failed = measured(name, model, samples)
+        print(f"| {name} | {_text(raw)} | {_text(fitted)} | {took:.1f} | {failed} |", flush=True)
+
+
+def _text(value: Interval) -> str:
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What refinement and meshes cost M3-LRN: its first stage, the refined landmarks, and the dense mesh, of one file.
 
-    python benchmarks/bench_m3lrn.py --model m3lrn.onnx [--threads 1 2] [--batches 1 64] [--repeats 100]
+    python benchmarks/bench_m3lrn.py [--model m3lrn] [--threads 1 2] [--batches 1 64] [--repeats 100]
 
 Each row is the part of the graph that leads to its outputs; the first stage is encoder, heads and 3DMM landmarks.
 The rows take turns in one run; ms of a crop, median and quartiles, CPU ms beside it (what other processes take does
@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from facelift.onnx_lifter import weights_path
 from facelift.onnx_session import open_session
 
 ROWS = {
@@ -72,7 +73,7 @@ def table(model: Path, threads: list[int], batches: list[int], repeats: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=weights_path, default="m3lrn", help="a shipped name, or an .onnx file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--repeats", type=int, default=100)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # M3-LRN, from raw data folders to the ONNX file; every stage resumes where it was stopped. The shipped weights are what it
-# makes with --network.refinement-width 0.25.
+# makes with STEPS=1500 BATCH=64 DEVICES=1 and --network.refinement-width 0.25.
 # Needs FACELIFT_ASSETS (the textured head) and FACELIFT_DATA (merl_train, w300_train; merl_test and aflw2000_sample to
 # measure). HEADS, VIEWS, STEPS, BATCH, DEVICES and WORKERS scale it, RUN names a variant; more options go to
 # `facelift train m3lrn`, such as --network.no-refine or --network.support none (docs/m3lrn.md).
@@ -16,7 +16,7 @@ mkdir -p "$work"
 facelift views --faces "$heads" --first-seed 100000 --views "${VIEWS:-12}" --out "$work/views" --workers "${WORKERS:-2}"
 
 # 2. Half renders with exact parameters, half photos with human landmarks.
-facelift train m3lrn --views "$work/views" --model "$work/open-head.npz" --dev-heads $(((heads + 49) / 50)) \
+facelift train m3lrn --views "$work/views" --model "$work/open-head.npz" --dev-heads $(((heads + 39) / 40)) \
     --network.encoder mobile_global --encoder-start small \
     --loop.run "$work/${RUN:-m3lrn}" --loop.steps "${STEPS:-4000}" --loop.batch "${BATCH:-32}" --loop.lr 7e-4 \
     --loop.warmup 100 --loop.evaluate-every 250 --loop.accelerator cpu --loop.devices "${DEVICES:-2}" --loop.threads 1 \

@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 mkdir -p "$work"
 
 # 1. Views of the heads with exact landmarks: from random cameras of the camera space C, and of some heads from about the
-# front. A network that starts from nothing on all of C was still where it began after 70,000 samples.
+# front, which a network that starts from nothing learns first.
 views() {
     OMP_NUM_THREADS=1 facelift views --views "${VIEWS:-24}" --no-photos --generator "${GENERATOR:-morphable}" \
         --workers "${WORKERS:-2}" "$@"

@@ -141,9 +141,7 @@ def test_what_is_no_run_or_no_detector_is_refused(tmp_path, exported):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         export(ExportConfig(run=tmp_path, out=tmp_path / "x.onnx"))
     (tmp_path / "config.json").write_text(json.dumps({"task": "gan"}))
-    with pytest.raises(
-        ValueError, match="lifter, finder, m3lrn, texture or dense, found 'gan'"
-    ):
+    with pytest.raises(ValueError, match="lifter, finder, m3lrn, texture or dense, found 'gan'"):
         export(ExportConfig(run=tmp_path, out=tmp_path / "x.onnx"))
     with pytest.raises(ValueError, match="expected a detector with output points_wflw98"):
         NetworkDetector(exported)

@@ -29,7 +29,7 @@ class DenseAnswer:
 def is_dense(model: str | os.PathLike[str]) -> bool:
     """Whether a model, by name or path, is an exported network of dense landmarks. Raises as `open_session`."""
     if str(model) in SHIPPED:
-        return str(model).startswith("dense")
+        return str(model) == "dense"
     metadata = open_session(weights_path(model)).get_modelmeta().custom_metadata_map
     return metadata.get("task") == "dense"
 

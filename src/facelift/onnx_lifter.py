@@ -121,7 +121,7 @@ def _checked(session: onnxruntime.InferenceSession, metadata: dict[str, str], pa
     if list(inputs) != ["image"] or missing:
         raise ValueError(
             f"{path}: expected a lifter with input image and outputs {', '.join(OUTPUTS)}; "
-            f"found inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
+            f"found task {metadata.get('task')!r}, inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
         )
     for key, expected in {"facelift_format": FORMAT, "scheme": "wflw98"}.items():
         if metadata.get(key) != expected:

@@ -35,7 +35,7 @@ class M3LRNAnswer:
 def is_m3lrn(model: str | os.PathLike[str]) -> bool:
     """Whether a model, by name or path, is an exported M3-LRN. Raises as `open_session`."""
     if str(model) in SHIPPED:
-        return str(model).startswith("m3lrn")
+        return str(model) == "m3lrn"
     metadata = open_session(weights_path(model)).get_modelmeta().custom_metadata_map
     return metadata.get("task") == "m3lrn"
 

@@ -1,14 +1,19 @@
 """The weights that come with the package on the photo that comes with it, against points placed by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facelift import Predictor
+from facelift.dense_predictor import DensePredictor
+from facelift.detectors2d.factory import build_detector
 from facelift.images import load_photo
 from facelift.landmarks import WFLW98
-from facelift.onnx_lifter import OnnxLifter, weights_path
+from facelift.mesh_predictor import MeshPredictor
+from facelift.onnx_lifter import SHIPPED, OnnxLifter, weights_path
+from facelift.onnx_session import open_session
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 BOX = [[180, 93, 269, 180]]
@@ -69,3 +74,45 @@ def test_the_file_is_small_and_carries_its_card():
     for word in ("MERL-RAV", "300-W", "ICT-FaceKit", "recipes/small.sh", "NME", "non-commercial"):
         assert word in network.card
     assert network.card == weights_path().with_suffix(".md").read_text()
+
+
+def ibug_by_hand() -> tuple[list[int], np.ndarray]:
+    """Those of the points above that are iBUG-68's."""
+    places = {8: 16, 30: 54, 36: 60, 39: 64, 42: 68, 45: 72, 48: 76, 54: 82}
+    return list(places), np.array([BY_HAND[index] for index in places.values()])
+
+
+def test_the_meshs_landmarks_lie_where_a_person_puts_them():
+    found = MeshPredictor("m3lrn", threads=1).predict(PHOTO, BOX, vertices=True)[0]
+    index, expected = ibug_by_hand()
+    error = np.linalg.norm(found.landmarks[index, :2] - expected, axis=1)
+    assert error.mean() < 5.3 and error.max() < 12  # 8 and 18 % of the distance between the outer eye corners
+    assert found.vertices.shape == (9728, 3) and np.abs(found.euler_deg).max() < 25
+    low, high = found.vertices.min(0), found.vertices.max(0)
+    assert (low[:2] < expected.min(0) + 3).all() and (high[:2] > expected.max(0) - 3).all()
+
+
+def test_dense_landmarks_lie_where_a_person_puts_them():
+    found = DensePredictor("dense", threads=1).predict(PHOTO, BOX)[0]
+    index, expected = ibug_by_hand()
+    error = np.linalg.norm(found.landmarks[index] - expected, axis=1)
+    assert error.mean() < 4 and error.max() < 8
+    assert found.points.shape == (202, 2) and 0.1 < np.median(found.sigma) < 6
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_file_carries_its_card_and_its_sources(name):
+    path = weights_path(name)
+    metadata = open_session(path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["card"]) == path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "non-commercial" in json.loads(metadata["card"]) and json.loads(metadata["sources"])
+    assert sum(weights_path(one).stat().st_size for one in SHIPPED) < 60e6
+
+
+@pytest.mark.parametrize("name", ["m3lrn", "dense"])
+def test_what_is_no_lifter_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=f'expected "mediapipe", "small" or .*, found "{name}", no detector'):
+        build_detector(name)
+    with pytest.raises(ValueError, match=f"expected a lifter .*found task '{name}'"):
+        Predictor(name)

@@ -169,6 +169,8 @@ def test_its_encoder_starts_as_an_exported_lifters(root, tmp_path):
         torch.testing.assert_close(own.eval().stride8[0][:2](seen), folded, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match=r"--encoder-start: expected .* mobile_global, found mobilenetv2"):
         config(root, tmp_path, encoder_start="small")
+    with pytest.raises(ValueError, match=r"--network\.released: expected off in a training"):
+        config(root, tmp_path, network=M3LRNConfig(released=True))
 
 
 def test_300w_lp_teaches_parameters_instead_of_renders(root, tmp_path):

@@ -22,7 +22,7 @@ class PredictPart:
     out: Path
     """The .npz to write."""
     model: str = "small"
-    """small (comes with the package), mediapipe, or the path of an exported lifter or M3-LRN."""
+    """small, m3lrn or dense (come with the package), mediapipe, or the path of an exported one."""
     data: Path | None = None
     """Folder of the benchmarks; FACELIFT_DATA if not given."""
 

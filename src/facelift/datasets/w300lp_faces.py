@@ -15,7 +15,8 @@ from facelift.datasets.readers.w300lp import W300LP
 from facelift.morphable.linear import LinearModel, place
 
 FARTHEST = 0.15
-"""Largest median distance of the model's landmarks from the file's, in sides of the face: more is another model."""
+"""Largest median over pictures of the landmarks' mean distance from the file's, in sides of the face: more is another
+model."""
 CHECKED = 16
 """Pictures that are looked at for that."""
 
@@ -87,6 +88,6 @@ class W300LPFaces:
             errors.append(off / np.ptp(self.photos[index].points, axis=0).max())
         if not np.median(errors) <= FARTHEST:
             raise ValueError(
-                f"{model.name}: expected the linear model that 300W-LP was made with (facelift morphable tddfa or "
-                f"bfm09), found one whose landmarks lie {np.median(errors):.0%} of the face away from the files'"
+                f"{model.name}: expected the linear model that 300W-LP was made with (facelift morphable "
+                f"tddfa), found one whose landmarks lie {np.median(errors):.0%} of the face away from the files'"
             )

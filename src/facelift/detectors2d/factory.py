@@ -3,7 +3,7 @@
 from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.network import NetworkDetector
 from facelift.detectors2d.protocol import Detector2D
-from facelift.onnx_lifter import DEFAULT, weights_path
+from facelift.onnx_lifter import DEFAULT, SHIPPED, weights_path
 
 
 def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> Detector2D:
@@ -16,6 +16,10 @@ def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> 
         from facelift.detectors2d.mediapipe import MediaPipeDetector
 
         return MediaPipeDetector()
+    if name in SHIPPED and name != DEFAULT:
+        raise ValueError(
+            f'detector: expected "mediapipe", "{DEFAULT}" or the path of an ONNX file, found "{name}", no detector'
+        )
     if not weights_path(name).is_file():
         raise FileNotFoundError(
             f'detector: expected "mediapipe", "{DEFAULT}" or the path of an ONNX file, found {name!r}'

@@ -130,8 +130,8 @@ class TokenDecoder(nn.Module):
         """Starts the first 98 tokens with a gaze at where the mean face has their landmarks, if the image's tokens are
         a square grid: places are coded by waves, alike in tokens and grid, and queries and keys compare the codes.
 
-        A token that attends to all of the picture alike learns nothing of its landmark until it happens to find it:
-        without this a fresh network was where it began after 70,000 samples.
+        A token that attends to all of the picture alike learns nothing of its landmark until it happens to find it
+        (docs/training.md has the difference).
         """
         side, size = math.isqrt(len(self.position)), self.width // heads
         if side * side != len(self.position) or size % 4:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import tyro
+
 Backbone = Literal[
     "mobilenetv2",
     "mobilenetv1",
@@ -38,11 +40,12 @@ class M3LRNConfig:
     """Landmark-to-3DMM regressor, a support of training alone: the paper's, setting1, setting2, or none."""
     target: Literal["all", "pose", "shape_expression"] = "all"
     """What the support regresses."""
-    released: bool = False
+    released: tyro.conf.Suppress[bool] = False
     """The released code's network, exactly, for its checkpoints: BGR, its frame, batch norm and ReLU after last layers
     (no residual is below 0), residual x 0.05."""
-    shape_size: int = 40
-    expression_size: int = 10
+    shape_size: tyro.conf.Suppress[int] = 40
+    """The linear model's, as that of expressions: a training takes both from its file."""
+    expression_size: tyro.conf.Suppress[int] = 10
 
     def __post_init__(self) -> None:
         if self.refine and not self.inputs:

@@ -250,7 +250,7 @@ class M3LRNTrainConfig:
 
     loop: LoopConfig
     model: Path
-    """Linear model of the rendered heads, or of 300W-LP (tddfa, bfm09), by `facelift morphable`."""
+    """Linear model of the rendered heads, or of 300W-LP (tddfa), by `facelift morphable`."""
     views: Path | None = None
     """Folder of cached renders with exact landmarks, by `facelift views`."""
     w300lp: Path | None = None
@@ -285,6 +285,10 @@ class M3LRNTrainConfig:
         for name in ("real_share", "face_swap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')}: expected 0 to 1, found {getattr(self, name)}")
+        if self.network.released:
+            raise ValueError(
+                "--network.released: expected off in a training, it serves the export of released checkpoints"
+            )
         if bool(self.views) == bool(self.w300lp):
             raise ValueError(f"expected one of --views and --w300lp, found {'both' if self.views else 'neither'}")
         if self.encoder_start and self.network.encoder != "mobile_global":

@@ -18,7 +18,7 @@ from facelift.landmarks import WFLW98, mean_head
 from facelift.lifting.stage import LiftConfig, lift
 from facelift.losses.logistic_gan import critic_loss, generator_loss, r1_penalty
 from facelift.models.dual_critic import DualCritic, made_small
-from facelift.training.config import GanConfig, GanLoopConfig
+from facelift.training.gan_config import GanConfig, GanLoopConfig
 from facelift.training.gan_task import SmallGanTask, small_generator, train_small_gan
 
 

@@ -33,7 +33,8 @@ from facelift.onnx_lifter import weights_path
 from facelift.onnx_m3lrn import OnnxM3LRN
 from facelift.onnx_texture import OnnxTexture
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
-from facelift.training.config import LoopConfig, M3LRNTrainConfig, TextureConfig
+from facelift.training.config import LoopConfig, M3LRNTrainConfig
+from facelift.training.gan_config import TextureConfig
 from facelift.training.m3lrn_task import CROP, M3LRNTask, rotation_of_pose, train_m3lrn
 from facelift.training.texture_task import TextureGan, train_texture
 from w300lp_files import write_w300lp

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from facelift.training.config import GanConfig
+from facelift.training.gan_config import GanConfig
 
 
 def train_gan(config: GanConfig) -> Path:

@@ -11,8 +11,8 @@ from facelift.training.config import (
     FinderConfig,
     LifterConfig,
     M3LRNTrainConfig,
-    TextureConfig,
 )
+from facelift.training.gan_config import TextureConfig
 
 _Lifter = Annotated[LifterConfig, tyro.conf.subcommand("lifter")]
 _Detector = Annotated[DetectorConfig, tyro.conf.subcommand("detector")]

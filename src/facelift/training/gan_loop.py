@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from facelift.checkpoints.safe_load import fill
-from facelift.training.config import GanLoopConfig
+from facelift.training.gan_config import GanLoopConfig
 from facelift.training.loop import StopRequest
 from facelift.training.progress import Progress
 from facelift.training.run_folder import RunFolder

@@ -19,7 +19,7 @@ from facelift.models.stylegan2 import SynthesisConfig
 from facelift.models.triplane import Pictures, TriPlaneConfig, TriPlaneGenerator
 from facelift.models.volume import RayConfig
 from facelift.sources import Source, listed, noted_sources
-from facelift.training.config import GanConfig
+from facelift.training.gan_config import GanConfig
 from facelift.training.gan_loop import Batch, train_gan
 from facelift.training.order import indices
 from facelift.training.pictures import sheet

@@ -19,7 +19,7 @@ from facelift.losses.seen_texels import seen_texels_loss
 from facelift.mesh_predictor import MeshPredictor
 from facelift.models.uv_gan import TextureCritic, TextureGenerator
 from facelift.sources import exported_sources, listed, packed_source
-from facelift.training.config import TextureConfig
+from facelift.training.gan_config import TextureConfig
 from facelift.training.loop import Batch, train
 from facelift.training.order import indices, sample_rng
 from facelift.training.pictures import sheet

@@ -1,10 +1,13 @@
 """Tables 4.1 to 4.6 of Simic (2022) rebuilt on rendered heads: every row one training under one budget.
 
     python benchmarks/dense_tables.py --views DIR --out DIR [--steps 1000] [--batch 32] [--size 128] [--points 1609]
-        [--encoder mobilenetv3] [--dev-heads 40] [--no-fit] [--rows NAME ...] [options of facelift train dense]
+        [--encoder mobilenetv3] [--start FILE] [--dev-heads 40] [--no-fit] [--rows NAME ...]
+        [options of facelift train dense]
 
 `--views`: a cache by `facelift views --faces N`; its last --dev-heads heads are held out and measured against exact
-points. No photos teach. `--encoder`: of the rows that do not ask about it. Every row sees the same number of pictures,
+points. No photos teach. `--encoder`: of the rows that do not ask about it; `--start`: what these rows begin with (see
+`facelift train dense`), where all others begin with fresh weights, so that tables compare only within themselves. Every
+row sees the same number of pictures,
 in the same order. MLME and MRLE are in px of a picture of 256, whatever the network's size; MVE in mm (36 cm a
 canonical unit) between the fitted head and the true one after a rigid alignment with scale, over the face and over the
 whole skin of the head. The fit (`facelift.fitting`) knows the picture's camera and weighs each coordinate by its
@@ -112,6 +115,7 @@ class Budget:
     size: int
     points: int
     encoder: str
+    start: Path | None
     dev_heads: int
     fit: bool
     extra: tuple[str, ...]
@@ -126,12 +130,13 @@ class Budget:
         run."""
         fixed = {"encoder": self.encoder, "points": self.points, "size": self.size}
         flags = [w for k, v in fixed.items() if f"--network.{k}" not in row.flags for w in (f"--network.{k}", str(v))]
+        start = [] if self.start is None or "--network.encoder" in row.flags else ["--start", str(self.start)]
         grid = [*SMALL] if self.encoder in ("mobile", "small") and "--network.encoder" not in row.flags else []
         loop = {"run": self.folder(row), "steps": self.steps, "batch": self.batch, "warmup": max(1, self.steps // 10)}
         loop |= {"lr": 3e-4, "ema": 0.99, "threads": 1, "evaluate-every": self.steps, "accelerator": "cpu"}
         flags += [word for key, value in loop.items() for word in (f"--loop.{key}", str(value))]
         heads = ["--dev-heads", str(self.dev_heads), "--sets"]
-        return ["train", "dense", "--views", str(self.views), *heads, *flags, *grid, *row.flags, *self.extra]
+        return ["train", "dense", "--views", str(self.views), *heads, *start, *flags, *grid, *row.flags, *self.extra]
 
 
 def train_row(arguments: list[str]) -> None:
@@ -237,8 +242,9 @@ def markdown(results: dict, budget: Budget) -> str:
     settings = views_settings(budget.views)
     held = f"{len(cache.seeds) - budget.dev_heads} heads x {settings['views']} views, {budget.dev_heads} heads held out"
     lines = [
-        f"{budget.steps} steps of {budget.batch} pictures of {budget.size} px a row, from fresh weights; {held}. "
-        f"Where a row does not say: {budget.encoder}, {budget.points} points, linear predictor, no edges. "
+        f"{budget.steps} steps of {budget.batch} pictures of {budget.size} px a row; {held}. Where a row does not say: "
+        f"{budget.encoder}, {budget.points} points, linear predictor, no edges. Losses and points begin with "
+        f"{budget.start.name if budget.start else 'fresh weights'}, all others with fresh weights. "
         f"Options of all rows: `{' '.join(budget.extra) or 'none'}`. Thesis: half of DAD-3DHeads' validation split, "
         "ImageNet weights, 100 epochs; its loss and point rows are of ResNet-50.",
     ]
@@ -263,6 +269,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--points", type=int, default=1609)
     parser.add_argument("--encoder", default="mobilenetv3")
+    parser.add_argument("--start", type=Path, help="a lifter's ONNX file with --encoder's weights")
     parser.add_argument("--dev-heads", type=int, default=40)
     parser.add_argument("--fit", action=argparse.BooleanOptionalAction, default=True, help="MVE and MRLE too")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], help="only these")

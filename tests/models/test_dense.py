@@ -180,6 +180,18 @@ def test_gradients_reach_every_parameter(sets, predictor, loss):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
+def test_points_keep_their_precision_under_autocast(sets):
+    torch.manual_seed(0)
+    network = DenseLandmarks(DenseConfig(encoder="mobile", size=64, points=101, predictor="linear"), sets).eval()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features, found = network.features(x).float(), network(x)
+    with torch.no_grad():
+        exact = network.predictor(features)[..., :2] + 0.5 + network.mean
+    assert torch.allclose(found.points, exact, atol=1e-6)
+    assert not torch.allclose(found.points, exact.bfloat16().float(), atol=1e-4)
+
+
 def test_sigma_is_bounded_by_one_or_not():
     for loss, bounded in (("resll", True), ("resll_exp", False), ("ngll", True)):
         network = DenseLandmarks(DenseConfig(encoder="mobile", size=64, points=101, features="mean", loss=loss))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from facelift.crops import MARGIN
 from facelift.models.dense_config import DenseConfig
 from facelift.models.encoders import build_encoder, token_count
+from facelift.models.heads import full_precision
 from facelift.models.spiral_decoder import SpiralDecoder
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class DenseLandmarks(nn.Module):
         self.register_buffer("landmark_weights", _array(level, "landmark_weights", torch.zeros(68, 3)).float())
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> DenseOutput:
-        raw = self.predictor(self.features(image)).float()
+        features = self.features(image)
+        with full_precision(features):
+            raw = self.predictor(features.float())
         return DenseOutput(0.5 + self.mean + raw[..., :2], self._sigma(raw[..., 2:]))
 
     def _sigma(self, raw: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from facelift.crops import crop_transform, cut
 from facelift.generators.stage import build_generator
 from facelift.landmarks import EYE_OUTLINES, eye_opening
-from facelift.onnx_lifter import DEFAULT
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import DEFAULT
+from facelift.predictors.predictor import Predictor
 from facelift.video import VideoReader, follow_faces
 from rendered import UNSEEN, around, rendered
 

@@ -20,7 +20,6 @@ from dev_faces import point_nme
 from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import RealFaces
 from facelift.datasets.sample import FaceSample
-from facelift.dense_predictor import DensePredictor
 from facelift.evaluation.metrics.bootstrap import Interval, bootstrap_mean
 from facelift.fitting.config import FitConfig
 from facelift.fitting.fit import HeadFits, fit_heads, photo_camera
@@ -29,8 +28,9 @@ from facelift.fitting.head import SkinnedHead
 from facelift.fitting.models import load_head
 from facelift.geometry import project
 from facelift.morphable.skinned import SkinnedModel
-from facelift.onnx_dense import is_dense
-from facelift.predictor import Predictor
+from facelift.onnx_models.dense import is_dense
+from facelift.predictors.dense_predictor import DensePredictor
+from facelift.predictors.predictor import Predictor
 
 CONFIG = FitConfig(kernel="cauchy", noise=0.02, iterations=50)
 """That of `facelift fit`."""

@@ -28,8 +28,8 @@ from facelift.finders import find_finder, overlaps
 from facelift.generators.appearance import GAMMA
 from facelift.generators.stage import build_generator
 from facelift.landmarks import WFLW98
-from facelift.onnx_lifter import DEFAULT
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import DEFAULT
+from facelift.predictors.predictor import Predictor
 from facelift.rendering import materials
 from rendered import UNSEEN, around, rendered
 

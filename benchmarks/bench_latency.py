@@ -28,8 +28,8 @@ import numpy as np
 from facelift.atomic import written_whole
 from facelift.finders import find_finder
 from facelift.images import load_photo
-from facelift.onnx_lifter import DEFAULT, OnnxLifter
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import DEFAULT, OnnxLifter
+from facelift.predictors.predictor import Predictor
 from facelift.tracking import Follow, Tracker
 from facelift.video import VideoReader
 

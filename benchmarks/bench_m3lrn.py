@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from facelift.onnx_lifter import weights_path
-from facelift.onnx_session import open_session
+from facelift.onnx_models.lifter import weights_path
+from facelift.onnx_models.session import open_session
 
 ROWS = {
     "first stage": ["parameters", "coarse"],

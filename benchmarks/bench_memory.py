@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from facelift.onnx_lifter import DEFAULT
+from facelift.onnx_models.lifter import DEFAULT
 
 # On Linux ru_maxrss of a new process starts at what the process that started it had.
 _PEAK = """

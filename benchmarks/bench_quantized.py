@@ -23,8 +23,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from dev_faces import calibration_faces, dev_faces, predicted, visible_nme
 from facelift.crops import crop_transform, cut
 from facelift.evaluation.metrics.bootstrap import bootstrap_difference
-from facelift.onnx_lifter import OnnxLifter, weights_path
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import OnnxLifter, weights_path
+from facelift.predictors.predictor import Predictor
 
 MOST_LOST = 0.05
 """Points of NME in percent that a variant may lose."""

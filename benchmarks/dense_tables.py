@@ -176,7 +176,7 @@ def tabulate(rows: Sequence[DenseRow], budget: Budget, run: Run = train_row) -> 
 def measure(run: Path, budget: Budget) -> dict[str, float]:
     """A finished run on the held-out heads."""
     from facelift.datasets.dense_views import DenseViews, head_points
-    from facelift.export_dense import load_dense
+    from facelift.exporting.dense import load_dense
     from facelift.morphable.vertex_sets import VERTICES, load_vertex_sets
     from facelift.training.dense_task import predict_network
 

@@ -9,8 +9,8 @@ from facelift.datasets.packed import data_root
 from facelift.datasets.real_faces import RealFaces
 from facelift.datasets.sample import VISIBLE, FaceSample
 from facelift.evaluation.metrics.nme import face_nme, point_errors
-from facelift.face import Face
-from facelift.predictor import Predictor
+from facelift.faces.face import Face
+from facelift.predictors.predictor import Predictor
 
 DEV = 400
 

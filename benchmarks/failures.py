@@ -28,8 +28,8 @@ from facelift.drawing import GREEN, RED
 from facelift.generators.backgrounds import Backgrounds
 from facelift.generators.stage import build_generator
 from facelift.geometry import CameraSpace, euler_deg
-from facelift.onnx_lifter import DEFAULT
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import DEFAULT
+from facelift.predictors.predictor import Predictor
 from rendered import UNSEEN, rendered
 
 TILE = 192

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.boxes import tight_box
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.generators.morphable import MorphableGenerator
 from facelift.generators.protocol import View
 from facelift.geometry import look_at_rotation, procrustes, sphere_translation
 from facelift.geometry.camera import UNIT_CM
-from facelift.predictor import Predictor
+from facelift.predictors.predictor import Predictor
 
 UNSEEN = 1_000_000
 """First of the seeds that no training uses."""

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from facelift.detectors2d.network import NetworkDetector
-from facelift.export import TOLERANCE_PX, ExportConfig, _wrap, export, parity_px, probe
+from facelift.exporting.networks import flat_outputs
+from facelift.exporting.onnx_file import TOLERANCE_PX, ExportConfig, export, parity_px, probe
 from facelift.models.detector import LandmarkDetector
 from facelift.models.lifter import Lifter
-from facelift.onnx_lifter import OnnxLifter
+from facelift.onnx_models.lifter import OnnxLifter
 from facelift.sources import OPEN_HEAD, exported_sources, listed, packed_source
 
 
@@ -99,7 +100,7 @@ def test_a_difference_is_seen(lifter, exported):
     other = Lifter(template=lifter.template + 0.0002).eval()
     other.load_state_dict(lifter.state_dict() | {"template": lifter.template + 0.0002})
 
-    assert parity_px(_wrap("lifter", other)[0], exported, probe(128), unit_px=128) > 100 * TOLERANCE_PX
+    assert parity_px(flat_outputs("lifter", other)[0], exported, probe(128), unit_px=128) > 100 * TOLERANCE_PX
 
 
 def test_a_network_that_gives_nan_is_refused(lifter, tmp_path):

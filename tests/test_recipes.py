@@ -15,7 +15,7 @@ import tyro
 
 from facelift.commands.morphable import MorphableConfig
 from facelift.datasets.views import ViewsConfig
-from facelift.export import ExportConfig
+from facelift.exporting.onnx_file import ExportConfig
 from facelift.lifting.stage import LiftConfig
 from facelift.sources import Source, listed, scene_sources
 from facelift.training.command import TrainConfig

@@ -44,7 +44,9 @@ COMMANDS = {
         "rendered whole heads for the face finder", "facelift.datasets.heads", "HeadsConfig", "build_heads"
     ),
     "train-gan": Command("a small 3D-aware GAN", "facelift.commands.train_gan", "GanConfig", "train_gan"),
-    "train": Command("lifter, detector, finder, dense, ...", "facelift.training.command", "TrainConfig", "train"),
+    "train": Command(
+        "lifter, detector, finder, m3lrn, texture, dense", "facelift.training.command", "TrainConfig", "train"
+    ),
     "evaluate": Command(
         "tables of accuracy from predictions files", "facelift.commands.evaluate", "EvaluateConfig", "evaluate"
     ),
@@ -54,7 +56,7 @@ COMMANDS = {
         "InspectConfig",
         "inspect",
     ),
-    "export": Command("trained weights as ONNX", "facelift.export", "ExportConfig", "export"),
+    "export": Command("trained weights as ONNX", "facelift.exporting.onnx_file", "ExportConfig", "export"),
 }
 
 EXTRAS = {"ray": "ray", "fsspec": "stores"}

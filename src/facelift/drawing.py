@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.geometry.camera import project
 from facelift.images import Photo
 from facelift.landmarks import Scheme

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from facelift.onnx_lifter import weights_path
-from facelift.onnx_session import open_session
+from facelift.onnx_models.lifter import weights_path
+from facelift.onnx_models.session import open_session
 from facelift.scale.store import fingerprint
 
 

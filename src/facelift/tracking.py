@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.finders import FoundFaces, overlaps
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.predictor import Predictor
+from facelift.predictors.predictor import Predictor
 
 
 @dataclass(frozen=True)

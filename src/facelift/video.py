@@ -20,9 +20,9 @@ from jaxtyping import UInt8
 
 from facelift.atomic import written_whole
 from facelift.drawing import draw_faces
-from facelift.face import Face
-from facelift.face_io import csv_header, csv_row
-from facelift.predictor import Predictor
+from facelift.faces.face import Face
+from facelift.faces.face_io import csv_header, csv_row
+from facelift.predictors.predictor import Predictor
 from facelift.tracking import Follow, Tracker
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def predict_video(
 
 
 class CsvTable:
-    """The wide table of `facelift.face_io` with frame and time before it, written row by row."""
+    """The wide table of `facelift.faces.face_io` with frame and time before it, written row by row."""
 
     def __init__(self, path: Path):
         self._stack = ExitStack()

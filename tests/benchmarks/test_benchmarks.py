@@ -10,7 +10,7 @@ from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import look_at_rotation, project, sphere_translation
 from facelift.geometry.camera import intrinsics
 from facelift.landmarks import WFLW98, eye_opening, mean_head
-from facelift.onnx_lifter import OnnxLifter, weights_path
+from facelift.onnx_models.lifter import OnnxLifter, weights_path
 from facelift.rendering import materials
 
 

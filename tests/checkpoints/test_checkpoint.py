@@ -227,7 +227,7 @@ def test_other_kinds(tmp_path):
 
 
 def test_onnx_graphs_of_our_own():
-    from facelift.onnx_lifter import weights_path
+    from facelift.onnx_models.lifter import weights_path
 
     found = open_checkpoint(weights_path("small"))
     assert found.kind == "ONNX" and len(found.tensors) > 50 and "sources" in found.settings

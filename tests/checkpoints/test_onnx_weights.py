@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facelift.checkpoints.onnx_weights import start_from_exported
-from facelift.export import ExportConfig, export, probe
+from facelift.exporting.onnx_file import ExportConfig, export, probe
 from facelift.models.lifter import Lifter
 
 

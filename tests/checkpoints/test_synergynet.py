@@ -6,9 +6,9 @@ import torch
 
 from facelift.checkpoints.released_frame import parameters_from_released
 from facelift.checkpoints.synergynet import load_synergynet
-from facelift.export import ExportConfig, export
+from facelift.exporting.onnx_file import ExportConfig, export
 from facelift.models.mobilenetv2 import MobileNetV2Encoder
-from facelift.onnx_m3lrn import OnnxM3LRN
+from facelift.onnx_models.m3lrn import OnnxM3LRN
 from published_names import synergynet_shapes
 
 GAIN = {"I2P": 2.0, "forwardDirection": 1.0, "reverseDirection": 1.0}

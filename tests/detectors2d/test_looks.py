@@ -11,8 +11,8 @@ from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.looks import CropPoints, look, mirrored
 from facelift.detectors2d.protocol import Detector2D
 from facelift.landmarks import WFLW98, mean_head
-from facelift.onnx_lifter import weights_path
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import weights_path
+from facelift.predictors.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from facelift import Predictor
 from facelift.cli import main
 from facelift.commands.fit import FitCommand, fit
-from facelift.face_io import write_faces
+from facelift.faces.face_io import write_faces
 from facelift.fitting.models import load_head
 from facelift.geometry import geodesic_distance, project
 

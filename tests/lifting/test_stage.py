@@ -19,7 +19,7 @@ from facelift.lifting.masks import MaskConfig
 from facelift.lifting.rig import rig
 from facelift.lifting.shards import Shard, load_shard, load_shards, shard_name
 from facelift.lifting.stage import LiftConfig, lift
-from facelift.onnx_lifter import weights_path
+from facelift.onnx_models.lifter import weights_path
 
 pytest.importorskip("numba")
 VIEWS = rig()

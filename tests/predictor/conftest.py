@@ -7,8 +7,8 @@ import pytest
 
 from facelift.finders import FoundFaces
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
-from facelift.onnx_lifter import FORMAT, OUTPUTS
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import FORMAT, OUTPUTS
+from facelift.predictors.predictor import Predictor
 
 SIZE = 16
 SHAPES = {

@@ -14,7 +14,7 @@ from PIL import Image
 
 from facelift.cli import COMMANDS, main
 from facelift.commands.inputs import expand
-from facelift.face_io import read_faces
+from facelift.faces.face_io import read_faces
 
 
 @pytest.fixture
@@ -130,6 +130,8 @@ def test_wrong_weights(photo, capsys, tmp_path):
     bad.write_text("nothing")
     assert main(["predict", str(photo), "--model", str(bad)]) == 1
     assert f"facelift predict: {bad}: expected weights in ONNX format, found" in capsys.readouterr().err
+    assert main(["predict", str(photo), "--model", "m3lnr"]) == 1
+    assert "m3lnr: expected small, m3lrn, dense or an .onnx file, found neither" in capsys.readouterr().err
 
 
 def test_full_disk(run, photo, monkeypatch):
@@ -213,7 +215,7 @@ def test_video_that_is_none(run, tmp_path):
 
 def test_finder_rests_while_faces_are_followed(weights, fixed_finder, video):
     """Looks in frame 0, 5 and 10 only; after a lost face at once."""
-    from facelift.predictor import Predictor
+    from facelift.predictors.predictor import Predictor
     from facelift.tracking import Follow
     from facelift.video import VideoReader, follow_faces
 

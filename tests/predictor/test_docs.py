@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from facelift.onnx_models.lifter import SHIPPED
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -15,7 +17,7 @@ def run_page(weights, tmp_path, monkeypatch):
     photo = ROOT / "examples" / "astronaut.jpg"
     (tmp_path / "examples" / photo.name).write_bytes(photo.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("facelift.onnx_lifter.SHIPPED", {"small": str(weights)})
+    monkeypatch.setitem(SHIPPED, "small", str(weights))
 
     def run(page: str) -> dict:
         names: dict = {}
@@ -35,3 +37,4 @@ def test_python_page(run_page, tmp_path):
     names = run_page("docs/python.md")
     assert names["face68"].points_2d.shape == (68, 2) and names["again"].points_2d.shape == (98, 2)
     assert names["overlay"].ndim == 3 and (tmp_path / "astronaut.json").exists()
+    assert names["mesh"].vertices.shape == (9728, 3) and names["dense"].confidence.shape == (202, 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facelift.atomic import written_whole
-from facelift.face_io import read_faces, write_faces
+from facelift.faces.face_io import read_faces, write_faces
 
 PHOTO = np.full((120, 160, 3), 128, np.uint8)
 FIELDS = ("points_2d", "landmarks_3d", "covariances", "visibility", "rotation", "translation", "intrinsics", "box")

@@ -17,7 +17,7 @@ from facelift.finders.network import faces_of_cells, padded
 from facelift.finders.protocol import distinct, roll_of
 from facelift.geometry import roll_rotation
 from facelift.images import load_photo
-from facelift.predictor import Predictor
+from facelift.predictors.predictor import Predictor
 
 OURS_AND_MEDIAPIPE = pytest.mark.parametrize("name", ["auto", "mediapipe"])
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from facelift.geometry import euler_deg, geodesic_distance, look_at_rotation, project, roll_rotation
 from facelift.images import load_photo
 from facelift.landmarks import WFLW98, conversion, eye_opening
-from facelift.onnx_lifter import FORMAT, OnnxLifter, OnnxOutput
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import FORMAT, SHIPPED, OnnxLifter, OnnxOutput
+from facelift.predictors.predictor import Predictor
 
 PHOTO = np.full((120, 160, 3), 128, np.uint8)
 
@@ -242,7 +242,7 @@ def test_sigma_by_hand(predictor):
 
 
 def test_shipped_weights_are_named_when_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr("facelift.onnx_lifter.SHIPPED", {"small": str(tmp_path / "facelift-small.onnx")})
+    monkeypatch.setitem(SHIPPED, "small", str(tmp_path / "facelift-small.onnx"))
     with pytest.raises(FileNotFoundError, match=r"facelift-small.onnx: expected weights"):
         Predictor()
 

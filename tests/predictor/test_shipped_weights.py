@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from facelift import Predictor
-from facelift.dense_predictor import DensePredictor
 from facelift.detectors2d.factory import build_detector
 from facelift.images import load_photo
 from facelift.landmarks import WFLW98
-from facelift.mesh_predictor import MeshPredictor
-from facelift.onnx_lifter import SHIPPED, OnnxLifter, weights_path
-from facelift.onnx_session import open_session
+from facelift.onnx_models.lifter import SHIPPED, OnnxLifter, weights_path
+from facelift.onnx_models.session import open_session
+from facelift.predictors.dense_predictor import DensePredictor
+from facelift.predictors.mesh_predictor import MeshPredictor
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 BOX = [[180, 93, 269, 180]]

@@ -7,8 +7,8 @@ import pytest
 from facelift.finders import FoundFaces
 from facelift.geometry import FOCAL, look_at_rotation, sphere_translation
 from facelift.landmarks import mean_head
-from facelift.onnx_lifter import OnnxOutput
-from facelift.predictor import Predictor
+from facelift.onnx_models.lifter import OnnxOutput
+from facelift.predictors.predictor import Predictor
 from facelift.tracking import Follow, Tracker
 
 ROTATION = look_at_rotation(0, 0)

@@ -20,15 +20,16 @@ from facelift.datasets.dense_dad import DenseDAD
 from facelift.datasets.dense_views import DenseViews, flipped, head_points
 from facelift.datasets.readers.dad3dheads import DAD3DHeads
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
-from facelift.dense_predictor import DensePredictor
 from facelift.evaluation.systems import build_system
-from facelift.export import ExportConfig, export
+from facelift.exporting.onnx_file import ExportConfig, export
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, conversion
 from facelift.losses.dense_likelihood import independent_laplacian_nll
 from facelift.models.dense_config import DenseConfig
 from facelift.morphable.vertex_sets import VERTICES, load_vertex_sets
-from facelift.onnx_dense import OnnxDense, is_dense
+from facelift.onnx_models.dense import OnnxDense, is_dense
+from facelift.onnx_models.lifter import weights_path
+from facelift.predictors.dense_predictor import DensePredictor
 from facelift.sources import DAD3DHEADS, noted_sources
 from facelift.training.config import DenseTrainConfig, DenseWeights, LoopConfig
 from facelift.training.dense_task import DenseTask, predict_network, train_dense
@@ -233,7 +234,7 @@ def test_a_run_resumes_and_says_what_it_was_made_of(exported, root):
 
 
 def test_the_file_gives_what_the_network_does_and_knows_its_mesh(exported, root):
-    from facelift.export_dense import load_dense
+    from facelift.exporting.dense import load_dense
 
     path, run = exported
     network, crops = OnnxDense(path, threads=1), np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
@@ -389,7 +390,8 @@ def test_the_benchmark_runs_rows_once_and_tables_them(root, tmp_path):
     sys.modules["dense_tables"] = bench
     spec.loader.exec_module(bench)
     budget = bench.Budget(
-        root / "views", tmp_path / "out", 1, 2, 64, 101, "mobile", 1, False, ("--vertices", str(root / "sets.npz"))
+        *(root / "views", tmp_path / "out", 1, 2, 64, 101, "mobile", weights_path("small"), 1, False),
+        ("--vertices", str(root / "sets.npz")),
     )
     runs = []
 
@@ -401,6 +403,7 @@ def test_the_benchmark_runs_rows_once_and_tables_them(root, tmp_path):
     table = bench.tabulate(rows, budget, run).read_text()
     bench.tabulate(rows, budget, run)
     assert len(runs) == 2 and table.count("not run") > 50
+    assert "--start" in runs[0] and "--start" not in runs[1]  # its own encoder begins with fresh weights
     results = json.loads((tmp_path / "out" / "dense.json").read_text())
     assert 0 < results["ResLL exp, edges"]["metrics"]["mlme_px"] < 200
     line = next(line for line in table.splitlines() if line.startswith("| ResLL exp, edges"))

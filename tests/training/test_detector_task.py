@@ -23,7 +23,7 @@ from facelift.datasets.training_sets import (
     split,
 )
 from facelift.datasets.views import ViewsConfig, build_views
-from facelift.export import ExportConfig, export
+from facelift.exporting.onnx_file import ExportConfig, export
 from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, LAPA106, MEDIAPIPE478, WFLW98, conversion

@@ -19,19 +19,19 @@ from facelift.datasets.morphable_faces import MorphableFaces
 from facelift.datasets.morphable_views import MorphableViews, head_coefficients
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views, generator_of
 from facelift.evaluation.systems import build_system
-from facelift.export import ExportConfig, export
+from facelift.exporting.onnx_file import ExportConfig, export
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.landmarks import IBUG68, conversion
 from facelift.losses.least_squares_gan import critic_loss, generator_loss
-from facelift.mesh_predictor import MeshPredictor
 from facelift.models.m3lrn_config import M3LRNConfig
 from facelift.morphable.face_cut import procedural_face
 from facelift.morphable.head_model import head_model
 from facelift.morphable.linear import load_linear_model, place, split_parameters
 from facelift.morphable.procedural_head import ProceduralHead
-from facelift.onnx_lifter import weights_path
-from facelift.onnx_m3lrn import OnnxM3LRN
-from facelift.onnx_texture import OnnxTexture
+from facelift.onnx_models.lifter import weights_path
+from facelift.onnx_models.m3lrn import OnnxM3LRN
+from facelift.onnx_models.texture import OnnxTexture
+from facelift.predictors.mesh_predictor import MeshPredictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.config import LoopConfig, M3LRNTrainConfig
 from facelift.training.gan_config import TextureConfig
@@ -323,7 +323,7 @@ def test_each_side_of_the_gan_learns_from_its_own_term():
     assert all(p.grad.abs().max() > 0 for p in gan.critic.parameters())
 
 
-def test_predict_completes_textures_by_the_gan(exported, texture_network, tmp_path):
+def test_predict_completes_textures_by_the_gan(exported, texture_network, tmp_path, capsys):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), np.random.default_rng(2).integers(0, 255, (90, 80, 3), np.uint8))
     given = ["predict", str(photo), "--model", str(exported[0]), "--boxes", "20", "20", "60", "70", "--surface.texture"]
@@ -333,6 +333,9 @@ def test_predict_completes_textures_by_the_gan(exported, texture_network, tmp_pa
     assert own.shape == made.shape and (own != made).any()
     with pytest.raises(ValueError, match="expected an exported texture GAN, found task 'm3lrn'"):
         OnnxTexture(exported[0])
+    capsys.readouterr()
+    assert main([*given, "--out", str(tmp_path / "c"), "--surface.completion", str(tmp_path / "none.onnx")]) == 1
+    assert "none.onnx: expected a texture GAN in ONNX format, found no such file" in capsys.readouterr().err
 
 
 def test_heads_and_starts_that_do_not_fit_are_refused(root, tmp_path):

@@ -18,7 +18,7 @@ from facelift.generators.morphable import MorphableGenerator
 from facelift.geometry import CameraSpace, intrinsics, look_at_rotation, project, sphere_translation
 from facelift.labelling.shards import FinishedItem, LabelledFace, encode, shard_bytes, shard_name
 from facelift.landmarks import WFLW98, conversion
-from facelift.predictor import Predictor
+from facelift.predictors.predictor import Predictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.config import LifterConfig, LoopConfig
 from facelift.training.lifter_task import LifterTask, mirrored, template

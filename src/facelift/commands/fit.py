@@ -14,10 +14,10 @@ from facelift.commands.targets import refuse_foreign
 from facelift.fitting.config import FitConfig
 from facelift.images import Photo, load_photo
 from facelift.landmarks import SCHEMES
-from facelift.predictor import Predictor
+from facelift.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
-    from facelift.face import Face
+    from facelift.faces.face import Face
     from facelift.fitting.fit import HeadFits
     from facelift.fitting.given_points import GivenPoints
     from facelift.fitting.head import SkinnedHead
@@ -71,7 +71,7 @@ def fit(config: FitCommand) -> int:
     import torch
 
     if not config.inputs:
-        raise ValueError("fit: expected at least one photo, video or file of landmarks, found none")
+        raise ValueError("expected at least one photo, video or file of landmarks, found none")
     config.fit.check()
     if config.threads is not None:
         torch.set_num_threads(config.threads)

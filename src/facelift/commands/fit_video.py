@@ -12,7 +12,7 @@ from facelift.commands.targets import refuse_foreign
 
 if TYPE_CHECKING:
     from facelift.commands.fit import Fitter
-    from facelift.face import Face
+    from facelift.faces.face import Face
     from facelift.fitting.fit import HeadFits
 
 

@@ -16,15 +16,15 @@ from facelift.commands.predict_dense import dense_work
 from facelift.commands.predict_mesh import MeshOptions, check_options, mesh_work
 from facelift.commands.report import Report, progress, run_over, say, tell
 from facelift.commands.targets import refuse_foreign
-from facelift.dense_predictor import DensePredictor
 from facelift.drawing import draw_photo
-from facelift.face import Face
-from facelift.face_io import pts_paths, write_faces
+from facelift.faces.face import Face
+from facelift.faces.face_io import pts_paths, write_faces
 from facelift.images import load_photo
-from facelift.mesh_predictor import MeshPredictor
-from facelift.onnx_dense import is_dense
-from facelift.onnx_m3lrn import is_m3lrn
-from facelift.predictor import Predictor
+from facelift.onnx_models.dense import is_dense
+from facelift.onnx_models.m3lrn import is_m3lrn
+from facelift.predictors.dense_predictor import DensePredictor
+from facelift.predictors.mesh_predictor import MeshPredictor
+from facelift.predictors.predictor import Predictor
 from facelift.video import predict_video
 
 
@@ -43,9 +43,9 @@ class PredictConfig:
     draw: bool = False
     """Also write NAME.faces.jpg (or .mp4), the photo (or video) with the landmarks drawn in."""
     format: tuple[Literal["json", "csv", "npz", "pts"], ...] = ("json",)
-    """Files to write per photo; pts holds iBUG's 68 points."""
+    """Files to write per photo; pts holds iBUG's 68 points. An m3lrn and a dense model write json and npz."""
     scheme: Literal["wflw98", "ibug68", "aflw21"] = "wflw98"
-    """Landmarks to write for photos."""
+    """Landmarks to write for photos; the other models have their own."""
     model: str = "small"
     """small (98 3D landmarks), m3lrn (68 and a mesh) or dense (202 points), which come with the package, or an .onnx
     file of `facelift export`."""
@@ -66,7 +66,7 @@ class PredictConfig:
 def predict(config: PredictConfig) -> int:
     """Runs the command; returns the exit code."""
     if not config.inputs:
-        raise ValueError("predict: expected at least one photo, video or folder, found none")
+        raise ValueError("expected at least one photo, video or folder, found none")
     work = _work(config)
     inputs = expand(config.inputs)
     if not inputs:

@@ -8,11 +8,11 @@ from jaxtyping import UInt8
 from facelift.commands.inputs import OVERLAY, Input
 from facelift.commands.report import Report, say
 from facelift.commands.targets import refuse_foreign
-from facelift.dense_face import DenseFace
-from facelift.dense_face_io import FORMATS, write_dense_faces
-from facelift.dense_predictor import DensePredictor
 from facelift.drawing import draw_mesh
+from facelift.faces.dense_face import DenseFace
+from facelift.faces.dense_face_io import FORMATS, write_dense_faces
 from facelift.images import Photo, load_photo
+from facelift.predictors.dense_predictor import DensePredictor
 
 if TYPE_CHECKING:
     from facelift.commands.predict import PredictConfig

@@ -12,11 +12,11 @@ from facelift.commands.report import Report, say
 from facelift.commands.targets import refuse_foreign
 from facelift.crops import crop_transform, cut
 from facelift.drawing import draw_points
+from facelift.faces.mesh_face import MeshFace
+from facelift.faces.mesh_face_io import FORMATS, write_mesh_faces
 from facelift.images import Photo, load_photo
 from facelift.landmarks import SCHEMES
-from facelift.mesh_face import MeshFace
-from facelift.mesh_face_io import FORMATS, write_mesh_faces
-from facelift.mesh_predictor import MeshPredictor
+from facelift.predictors.mesh_predictor import MeshPredictor
 
 if TYPE_CHECKING:
     from facelift.commands.predict import PredictConfig
@@ -57,6 +57,8 @@ def check_options(config: "PredictConfig", predictor: MeshPredictor) -> None:
     options = config.surface
     if options.completion is not None and not (options.texture or options.mesh):
         raise ValueError("--surface.completion: expected --surface.texture or --surface.mesh to complete, found none")
+    if options.completion is not None and not options.completion.is_file():
+        raise FileNotFoundError(f"{options.completion}: expected a texture GAN in ONNX format, found no such file")
     if (options.texture or options.completion) and "uv" not in predictor.network.mesh:
         raise ValueError(f"{predictor.network.path}: expected texture coordinates, found a mesh without")
     if options.wanted:
@@ -157,7 +159,7 @@ def _one_surface(
 
 def _completed(texture: np.ndarray, seen: np.ndarray, photo: Photo, face: MeshFace, network: Path) -> np.ndarray:
     """The texture where the photo shows it, fading into the network's elsewhere."""
-    from facelift.onnx_texture import OnnxTexture
+    from facelift.onnx_models.texture import OnnxTexture
     from facelift.rendering.uv_textures import RIM, faded
 
     gan = OnnxTexture(network)

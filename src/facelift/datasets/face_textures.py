@@ -12,7 +12,7 @@ from facelift.archives import read_npz
 from facelift.atomic import written_whole
 from facelift.crops import crop_transform, cut
 from facelift.datasets.sample import FaceSample
-from facelift.mesh_predictor import MeshPredictor
+from facelift.predictors.mesh_predictor import MeshPredictor
 from facelift.rendering.uv_textures import UvLayout, uv_texture
 
 WHOLE = 1 / 3

@@ -103,7 +103,7 @@ def _of_renders(folder: Path, size: int) -> PosedPictures:
 
 
 def _of_photos(folder: Path, size: int, threads: int | None) -> PosedPictures:
-    from facelift.predictor import Predictor
+    from facelift.predictors.predictor import Predictor
 
     predictor = Predictor(threads=threads)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTOS)

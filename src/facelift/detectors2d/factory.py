@@ -3,7 +3,7 @@
 from facelift.detectors2d.lifter import LifterDetector
 from facelift.detectors2d.network import NetworkDetector
 from facelift.detectors2d.protocol import Detector2D
-from facelift.onnx_lifter import DEFAULT, SHIPPED, weights_path
+from facelift.onnx_models.lifter import DEFAULT, SHIPPED, weights_path
 
 
 def build_detector(name: str, *, refine: bool = False, mirror: bool = False) -> Detector2D:

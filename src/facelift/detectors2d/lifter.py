@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import SCHEMES
-from facelift.onnx_lifter import DEFAULT, OnnxLifter
+from facelift.onnx_models.lifter import DEFAULT, OnnxLifter
 
 
 class LifterDetector:

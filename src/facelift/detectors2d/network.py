@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from facelift.detectors2d.looks import CropPoints, look
 from facelift.detectors2d.protocol import Detections
 from facelift.landmarks import DEFINITIONS, SCHEMES
-from facelift.onnx_session import open_session
+from facelift.onnx_models.session import open_session
 
 
 class NetworkDetector:

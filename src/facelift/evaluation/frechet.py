@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Float, UInt8
 
-from facelift.onnx_lifter import DEFAULT, weights_path
+from facelift.onnx_models.lifter import DEFAULT, weights_path
 
 _FUSED = "model.encoder.fuse.weight"
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from facelift import __version__
-from facelift.onnx_dense import is_dense
-from facelift.onnx_m3lrn import is_m3lrn
+from facelift.onnx_models.dense import is_dense
+from facelift.onnx_models.m3lrn import is_m3lrn
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class PredictorSystem:
     scheme = "wflw98"
 
     def __init__(self, model: str):
-        from facelift.predictor import Predictor
+        from facelift.predictors.predictor import Predictor
 
         self._predictor = Predictor(model)
         self.about = _about(self._predictor.network.path, self._predictor.network.metadata)
@@ -71,7 +71,7 @@ class MeshSystem:
     scheme = "ibug68"
 
     def __init__(self, model: str):
-        from facelift.mesh_predictor import MeshPredictor
+        from facelift.predictors.mesh_predictor import MeshPredictor
 
         self._predictor = MeshPredictor(model)
         self.about = _about(self._predictor.network.path, self._predictor.network.metadata)
@@ -88,7 +88,7 @@ class DenseSystem:
     scheme = "ibug68"
 
     def __init__(self, model: str):
-        from facelift.dense_predictor import DensePredictor
+        from facelift.predictors.dense_predictor import DensePredictor
 
         self._predictor = DensePredictor(model)
         self.about = _about(self._predictor.network.path, self._predictor.network.metadata)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from facelift.finders.protocol import FoundFaces, distinct, roll_of, shrunk
-from facelift.onnx_session import open_session
+from facelift.onnx_models.session import open_session
 
 MULTIPLE = 32
 """The network takes pictures whose sides are multiples of this, px."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from facelift.face import Face
-from facelift.face_io import FORMAT, read_faces
+from facelift.faces.face import Face
+from facelift.faces.face_io import FORMAT, read_faces
 from facelift.fitting.config import FitConfig
 from facelift.fitting.fit import photo_camera
 from facelift.fitting.observed import face_size

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.fitting.normal_equations import Observations
 from facelift.fitting.state import State
 from facelift.geometry import euler, procrustes

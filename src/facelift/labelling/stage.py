@@ -32,7 +32,7 @@ from facelift.labelling.shards import (
 )
 from facelift.labelling.sheet import draw_sheets
 from facelift.labelling.sources import Item, Picture, Sampling, find_items
-from facelift.onnx_lifter import weights_path
+from facelift.onnx_models.lifter import weights_path
 from facelift.scale.dashboard import Dashboard
 from facelift.scale.engine import Engine, EngineName, RayConfig
 from facelift.scale.folder import ShardFolder

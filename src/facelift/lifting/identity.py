@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from facelift.crops import crop_transform, cut
 from facelift.geometry.alignment import procrustes
 from facelift.lifting.rig import Rig
-from facelift.onnx_lifter import DEFAULT, OnnxLifter
+from facelift.onnx_models.lifter import DEFAULT, OnnxLifter
 
 _WIDEST_DEG = 45.0
 """Views beyond are left out: there a network guesses half of the face."""

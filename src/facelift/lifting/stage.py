@@ -35,7 +35,7 @@ from facelift.lifting.report import score_settings, settings, write_report
 from facelift.lifting.rig import Rig, rig
 from facelift.lifting.shards import make_shard, shard_bytes, shard_name, stored_shard
 from facelift.lifting.solver import SolverConfig
-from facelift.onnx_lifter import weights_path
+from facelift.onnx_models.lifter import weights_path
 from facelift.scale.dashboard import Dashboard
 from facelift.scale.engine import Engine, EngineName, RayConfig
 from facelift.scale.folder import ShardFolder

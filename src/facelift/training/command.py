@@ -26,6 +26,8 @@ AnyConfig = LifterConfig | DetectorConfig | FinderConfig | M3LRNTrainConfig | Te
 
 def train(config: AnyConfig) -> Path:
     """Trains what the config is of, or goes on; returns the checkpoint."""
+    import torch  # noqa: F401 (says that it is missing before hours of preparing data)
+
     if isinstance(config, DetectorConfig):
         from facelift.training.detector_task import train_detector
 

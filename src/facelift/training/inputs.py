@@ -4,7 +4,7 @@ from pathlib import Path
 
 from facelift.datasets.views import views_settings
 from facelift.morphable.linear import load_linear_model
-from facelift.onnx_lifter import weights_path
+from facelift.onnx_models.lifter import weights_path
 from facelift.scale.store import Store
 from facelift.sources import (
     DAD3DHEADS,

@@ -28,7 +28,7 @@ from facelift.models.lifter import Lifter
 from facelift.models.m3lrn import M3LRN, ROWS, M3LRNOutput, require_rows
 from facelift.models.mobile import GlobalMobileEncoder
 from facelift.morphable.linear import POSE, LinearModel, Whitening, load_linear_model, split_parameters
-from facelift.onnx_lifter import weights_path
+from facelift.onnx_models.lifter import weights_path
 from facelift.rendering.uv_textures import UvLayout
 from facelift.sources import listed
 from facelift.training.config import M3LRNTrainConfig

@@ -16,8 +16,8 @@ from facelift.datasets.real_faces import RealFaces
 from facelift.losses.facelift_loss import weighted_sum
 from facelift.losses.least_squares_gan import critic_loss, generator_loss
 from facelift.losses.seen_texels import seen_texels_loss
-from facelift.mesh_predictor import MeshPredictor
 from facelift.models.uv_gan import TextureCritic, TextureGenerator
+from facelift.predictors.mesh_predictor import MeshPredictor
 from facelift.sources import exported_sources, listed, packed_source
 from facelift.training.gan_config import TextureConfig
 from facelift.training.loop import Batch, train

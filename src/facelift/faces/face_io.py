@@ -12,7 +12,7 @@ import numpy as np
 from facelift import __version__
 from facelift.archives import read_npz
 from facelift.atomic import written_whole
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.landmarks import SCHEMES
 
 FORMAT = "facelift-faces"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from facelift.onnx_session import open_session
+from facelift.onnx_models.session import open_session
 
 
 class OnnxTexture:

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
+from facelift.faces.mesh_face import MeshFace
 from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.mesh_face import MeshFace
-from facelift.onnx_m3lrn import M3LRNAnswer, OnnxM3LRN
-from facelift.predictor import given_faces
+from facelift.onnx_models.m3lrn import M3LRNAnswer, OnnxM3LRN
+from facelift.predictors.predictor import given_faces
 
 MIN_SCORE = 0.6
 """Score from which what a finder proposes is taken for a face. Finders propose more than there is, because the lifter

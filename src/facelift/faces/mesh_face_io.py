@@ -9,7 +9,7 @@ import numpy as np
 
 from facelift import __version__
 from facelift.atomic import written_whole
-from facelift.mesh_face import MeshFace
+from facelift.faces.mesh_face import MeshFace
 
 FORMAT, VERSION = "facelift-mesh-faces", 1
 FORMATS = ("json", "npz")

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -15,20 +15,17 @@ import numpy as np
 from PIL import Image
 
 from facelift.atomic import written_whole
-from facelift.onnx_lifter import FORMAT, OUTPUTS
-from facelift.onnx_session import open_session
+from facelift.exporting.networks import flat_outputs, input_size, load_network
+from facelift.onnx_models.lifter import FORMAT
+from facelift.onnx_models.session import open_session
 from facelift.sources import Source, listed, noted_sources, unrecorded
 
 TOLERANCE_PX = 1e-4
 """Largest difference of projected points between torch and ONNX that an export may show, px of the input."""
 FINDER_TOLERANCE_PX = 1e-2
 """The same of a face finder's boxes and points: those of cells without a face may be thousands of px wide."""
-M3LRN_SIZE = 120
-"""Side of the crops of M3-LRN, px, and of the texture GAN that goes with it."""
 WIDTHS = ("lifter", "detector", "dense")
 """Tasks whose networks give points in crop widths."""
-_FINDER_SIZE = 256
-"""Side of the pictures that a face finder is checked on, px; it takes any in multiples of 32."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +57,26 @@ def export(config: ExportConfig) -> Path:
     sources = [unrecorded(config.run)] if released else noted_sources(config.run / "config.json")
     import onnx
 
-    from facelift.export_dense import constants, dense_metadata
-    from facelift.export_mesh import add_constants, load_released, m3lrn_metadata, with_mesh
+    from facelift.exporting.dense import constants, dense_metadata
+    from facelift.exporting.mesh import add_constants, load_released, m3lrn_metadata, with_mesh
     from facelift.morphable.linear import load_linear_model
     from facelift.morphable.vertex_sets import VERTICES, load_vertex_sets
-    from facelift.onnx_constants import add_outputs
+    from facelift.onnx_models.constants import add_outputs
 
     card = config.card.read_text(encoding="utf-8") if config.card else ""
     mesh = load_linear_model(config.mesh) if config.mesh else None
     task: str
     model: Any
-    task, model = ("m3lrn", load_released(config.run, mesh)) if released else _load(config.run)
+    task, model = ("m3lrn", load_released(config.run, mesh)) if released else load_network(config.run)
     if mesh and task != "m3lrn":
         raise ValueError(f"--mesh: expected the run of an M3-LRN, found {config.run} of a {task}")
     sources += mesh.sources if mesh else ()
     if config.permissive:
         _check_free(config.run, sources)
     vertices = load_vertex_sets(config.run / VERTICES) if task == "dense" else None
-    wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else _wrap(task, model)
+    wrapped, outputs = with_mesh(model, mesh) if task == "m3lrn" else flat_outputs(task, model)
     finder = task == "finder"
-    size = _input_size(task, model)
+    size = input_size(task, model)
     tolerance = FINDER_TOLERANCE_PX if finder else TOLERANCE_PX
     with written_whole(config.out) as partial:
         _write_onnx(wrapped, partial, size, outputs, any_size=finder)
@@ -113,17 +110,6 @@ def export(config: ExportConfig) -> Path:
         onnx.helper.set_model_props(graph, metadata)
         onnx.save(graph, partial)
     return config.out
-
-
-def _input_size(task: str, model: Any) -> int:
-    """Side of the pictures that a network is exported for, px."""
-    if task == "finder":
-        return _FINDER_SIZE
-    if task in ("m3lrn", "texture"):
-        return M3LRN_SIZE
-    if task == "dense":
-        return model.image_size
-    return model.encoder.image_size
 
 
 def _check_free(run: Path, sources: list[Source]) -> None:
@@ -174,80 +160,6 @@ def parity_px(wrapped: Any, onnx_file: Path, image: np.ndarray, *, unit_px: floa
     if not np.isfinite(points).all() or not all(value < 1e-3 for value in others):
         return float("nan")
     return max(points, default=0.0) * unit_px
-
-
-def _load(run: Path) -> tuple[str, Any]:
-    """Task name and model with the averaged weights of a run folder."""
-    import torch
-
-    from facelift.checkpoints.safe_load import fill, read_state
-    from facelift.models.detector import LandmarkDetector
-    from facelift.models.finder import FaceFinderNetwork
-    from facelift.models.lifter import Lifter
-    from facelift.models.m3lrn import M3LRN
-    from facelift.models.m3lrn_config import M3LRNConfig
-    from facelift.training.texture_task import TextureGan
-
-    config_file = run / "config.json"
-    if not config_file.is_file():
-        raise FileNotFoundError(f"{run}: expected a run folder with config.json, found none")
-    config = json.loads(config_file.read_text())
-    if config.get("task") == "dense":
-        from facelift.export_dense import load_dense
-
-        return "dense", load_dense(run, config)
-    networks: dict[str, Callable[[], Any]] = {
-        "detector": lambda: LandmarkDetector(encoder=config["encoder"], definitions=tuple(config["definitions"])),
-        "lifter": lambda: Lifter(encoder=config["encoder"]),
-        "finder": FaceFinderNetwork,
-        "m3lrn": lambda: M3LRN(M3LRNConfig(**config["network"] | {"inputs": tuple(config["network"]["inputs"])})),
-        "texture": lambda: TextureGan(torch.zeros(3, config["size"], config["size"])),
-    }
-    if config.get("task") not in networks:
-        expected = "detector, lifter, finder, m3lrn, texture or dense"
-        raise ValueError(f"{config_file}: expected task {expected}, found {config.get('task')!r}")
-    model = networks[config["task"]]()
-    checkpoint = run / "checkpoint.pt"
-    fill(model, read_state(checkpoint, inside="averaged"), path=checkpoint)
-    return config["task"], model.eval()
-
-
-def _wrap(task: str, model: Any) -> tuple[Any, list[str]]:
-    """The network with flat outputs, and their names: covariance as (l00, l10, l11), visibility and a face finder's
-    scores as probability."""
-    import torch
-
-    if task == "dense":
-        from facelift.export_dense import wrapped
-
-        return wrapped(model)
-
-    def flat(cholesky: Any) -> Any:
-        return torch.stack([cholesky[..., 0, 0], cholesky[..., 1, 0], cholesky[..., 1, 1]], dim=-1)
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, image: Any) -> tuple[Any, ...]:
-            if task == "texture":
-                return (self.model.generate(image),)
-            found = self.model(image)
-            if task == "finder":
-                return found.logits.sigmoid(), found.boxes, found.points
-            if task == "lifter":
-                marked = found.marks, flat(found.marks_cholesky)
-                return (*found[:4], flat(found.cholesky), found.visibility.sigmoid(), *marked)
-            parts = [(p.points, flat(p.cholesky), p.visibility()) for p in found.values()]
-            return tuple(value for part in parts for value in part)
-
-    if task in ("finder", "texture"):
-        return Flat().eval(), ["scores", "boxes", "points"] if task == "finder" else ["texture"]
-    if task == "lifter":
-        return Flat().eval(), list(OUTPUTS)
-    names = [f"{kind}_{name}" for name in model.heads for kind in ("points", "cholesky", "visibility")]
-    return Flat().eval(), names
 
 
 def _write_onnx(wrapped: Any, path: Path, size: int, outputs: list[str], *, any_size: bool) -> None:

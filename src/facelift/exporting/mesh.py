@@ -13,7 +13,7 @@ from facelift.checkpoints.tddfa import load_tddfa
 from facelift.crops import MARGIN
 from facelift.models.m3lrn import M3LRN, ROWS, require_rows
 from facelift.morphable.linear import LinearModel, place, split_parameters
-from facelift.onnx_constants import add_outputs
+from facelift.onnx_models.constants import add_outputs
 
 RELEASED_SCALE = 2**0.5
 """Side of the released networks' crops in longer sides of the landmarks' box: 3DDFA's rule is the box's diagonal."""

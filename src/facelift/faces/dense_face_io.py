@@ -9,8 +9,8 @@ import numpy as np
 
 from facelift import __version__
 from facelift.atomic import written_whole
-from facelift.dense_face import DenseFace
-from facelift.onnx_dense import OnnxDense
+from facelift.faces.dense_face import DenseFace
+from facelift.onnx_models.dense import OnnxDense
 
 FORMAT, VERSION = "facelift-dense-faces", 1
 FORMATS = ("json", "npz")

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facelift.onnx_lifter import FORMAT, SHIPPED, cpus, weights_path
-from facelift.onnx_session import open_session
+from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, weights_path
+from facelift.onnx_models.session import open_session
 
 OUTPUTS = ("points", "sigma")
 MESH = ("vertices", "faces", "mean", "landmark_index", "landmark_weights")

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from facelift.onnx_lifter import FORMAT, SHIPPED, cpus, weights_path
-from facelift.onnx_session import open_session
+from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, weights_path
+from facelift.onnx_models.session import open_session
 
 OUTPUTS = ("points", "coarse", "parameters")
 """What every file gives: refined landmarks, those of the 3DMM, and the dewhitened parameters."""

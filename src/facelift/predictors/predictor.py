@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
-from facelift.face import Face
+from facelift.faces.face import Face
 from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
 from facelift.geometry.camera import FOCAL, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.onnx_lifter import DEFAULT, OnnxLifter, OnnxOutput
+from facelift.onnx_models.lifter import DEFAULT, OnnxLifter, OnnxOutput
 
 MAX_SIGMA = 0.1
 """`Face.relative_sigma` from which what a finder found is no face."""

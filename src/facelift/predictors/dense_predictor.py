@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float
 
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
-from facelift.dense_face import DenseFace
+from facelift.faces.dense_face import DenseFace
 from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
 from facelift.images import ImageSource, Photo, load_photo
-from facelift.mesh_predictor import MIN_SCORE
-from facelift.onnx_dense import DenseAnswer, OnnxDense
-from facelift.predictor import given_faces
+from facelift.onnx_models.dense import DenseAnswer, OnnxDense
+from facelift.predictors.mesh_predictor import MIN_SCORE
+from facelift.predictors.predictor import given_faces
 
 _EYES, _MOUTH = slice(36, 48), slice(48, 68)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from facelift.geometry.rotation import MIRROR
 from facelift.landmarks import SCHEMES, WFLW98
-from facelift.onnx_session import open_session
+from facelift.onnx_models.session import open_session
 
 FORMAT = "2"
 SHIPPED = {"small": "facelift-small.onnx", "m3lrn": "facelift-m3lrn.onnx", "dense": "facelift-dense.onnx"}
@@ -101,9 +101,16 @@ class OnnxLifter:
 
 
 def weights_path(model: str | os.PathLike[str] = DEFAULT) -> Path:
-    """The file of a model by name, for one of `SHIPPED`, or the path that was given."""
-    folder = Path(str(resources.files("facelift") / "weights"))
-    return folder / SHIPPED[str(model)] if str(model) in SHIPPED else Path(model)
+    """The file of a model by name, for one of `SHIPPED`, or the path that was given.
+
+    Raises FileNotFoundError for what is neither and looks like a name.
+    """
+    path = Path(model)
+    if str(model) in SHIPPED:
+        return Path(str(resources.files("facelift") / "weights")) / SHIPPED[str(model)]
+    if path.name == str(model) and not path.suffix and not path.exists():
+        raise FileNotFoundError(f"{model}: expected {', '.join(SHIPPED)} or an .onnx file, found neither")
+    return path
 
 
 def _covariance(cholesky: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "n 98 2 2"]:

@@ -131,7 +131,9 @@ def test_wrong_weights(photo, capsys, tmp_path):
     assert main(["predict", str(photo), "--model", str(bad)]) == 1
     assert f"facelift predict: {bad}: expected weights in ONNX format, found" in capsys.readouterr().err
     assert main(["predict", str(photo), "--model", "m3lnr"]) == 1
-    assert "m3lnr: expected small, m3lrn, dense or an .onnx file, found neither" in capsys.readouterr().err
+    assert (
+        "m3lnr: expected small, m3lrn, dense or weights in ONNX format, found no such file" in capsys.readouterr().err
+    )
 
 
 def test_full_disk(run, photo, monkeypatch):

@@ -243,7 +243,7 @@ def test_sigma_by_hand(predictor):
 
 def test_shipped_weights_are_named_when_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(SHIPPED, "small", str(tmp_path / "facelift-small.onnx"))
-    with pytest.raises(FileNotFoundError, match=r"facelift-small.onnx: expected weights"):
+    with pytest.raises(FileNotFoundError, match=r"facelift-small.onnx: expected small, m3lrn, dense or weights"):
         Predictor()
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, weights_path
+from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, existing_weights
 from facelift.onnx_models.session import open_session
 
 OUTPUTS = ("points", "sigma")
@@ -30,7 +30,7 @@ def is_dense(model: str | os.PathLike[str]) -> bool:
     """Whether a model, by name or path, is an exported network of dense landmarks. Raises as `open_session`."""
     if str(model) in SHIPPED:
         return str(model) == "dense"
-    metadata = open_session(weights_path(model)).get_modelmeta().custom_metadata_map
+    metadata = open_session(existing_weights(model)).get_modelmeta().custom_metadata_map
     return metadata.get("task") == "dense"
 
 
@@ -39,7 +39,7 @@ class OnnxDense:
 
     def __init__(self, model: str | os.PathLike[str], *, threads: int | None = None):
         """`model` and `threads` as for `OnnxLifter`. Raises FileNotFoundError, or ValueError for another network."""
-        self.path = weights_path(model)
+        self.path = existing_weights(model)
         self._session = open_session(self.path, threads=threads or min(4, cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         found = {output.name for output in self._session.get_outputs()}

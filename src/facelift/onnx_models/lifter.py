@@ -66,7 +66,7 @@ class OnnxLifter:
 
         Raises FileNotFoundError, or ValueError for a file that is not such a network.
         """
-        self.path = weights_path(model)
+        self.path = existing_weights(model)
         self._session = open_session(self.path, threads=threads or min(4, cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.input_size = _checked(self._session, self.metadata, self.path)
@@ -101,15 +101,16 @@ class OnnxLifter:
 
 
 def weights_path(model: str | os.PathLike[str] = DEFAULT) -> Path:
-    """The file of a model by name, for one of `SHIPPED`, or the path that was given.
+    """The file of a model by name, for one of `SHIPPED`, or the path that was given."""
+    folder = Path(str(resources.files("facelift") / "weights"))
+    return folder / SHIPPED[str(model)] if str(model) in SHIPPED else Path(model)
 
-    Raises FileNotFoundError for what is neither and looks like a name.
-    """
-    path = Path(model)
-    if str(model) in SHIPPED:
-        return Path(str(resources.files("facelift") / "weights")) / SHIPPED[str(model)]
-    if path.name == str(model) and not path.suffix and not path.exists():
-        raise FileNotFoundError(f"{model}: expected {', '.join(SHIPPED)} or an .onnx file, found neither")
+
+def existing_weights(model: str | os.PathLike[str]) -> Path:
+    """`weights_path`. Raises FileNotFoundError, which lists the names, where no such file is."""
+    path = weights_path(model)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected {', '.join(SHIPPED)} or weights in ONNX format, found no such file")
     return path
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, weights_path
+from facelift.onnx_models.lifter import FORMAT, SHIPPED, cpus, existing_weights
 from facelift.onnx_models.session import open_session
 
 OUTPUTS = ("points", "coarse", "parameters")
@@ -36,7 +36,7 @@ def is_m3lrn(model: str | os.PathLike[str]) -> bool:
     """Whether a model, by name or path, is an exported M3-LRN. Raises as `open_session`."""
     if str(model) in SHIPPED:
         return str(model) == "m3lrn"
-    metadata = open_session(weights_path(model)).get_modelmeta().custom_metadata_map
+    metadata = open_session(existing_weights(model)).get_modelmeta().custom_metadata_map
     return metadata.get("task") == "m3lrn"
 
 
@@ -45,7 +45,7 @@ class OnnxM3LRN:
 
     def __init__(self, model: str | os.PathLike[str] = "m3lrn", *, threads: int | None = None):
         """`model` and `threads` as for `OnnxLifter`. Raises FileNotFoundError, or ValueError for another network."""
-        self.path = weights_path(model)
+        self.path = existing_weights(model)
         self._session = open_session(self.path, threads=threads or min(4, cpus()))
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self._outputs = {output.name for output in self._session.get_outputs()}

@@ -1,11 +1,12 @@
 """How far fitted heads lie from where people marked the landmarks, beside the points that they were fitted to.
 
     python benchmarks/bench_fit_photos.py [--models small dense] [--set merl_test] [--head openhead] [--faces N]
+        [--threads 1]
 
 Every face of a packed set is looked at in its given box; a head is fitted to the landmarks of a lifter, or to the
 vertices that a network of dense landmarks gives, and projected. NME in percent over visible points of iBUG-68, by
-sqrt(w h) of the labelled points' box; brackets: bootstrap 95 % intervals; ms are the fit's alone, in batches of 64, of
-one thread.
+sqrt(w h) of the labelled points' box; brackets: bootstrap 95 % intervals. Times: medians over batches of 64 faces; the
+points of a face from its photo in memory, as they are predicted one by one, and the fit of the batch.
 """
 
 import argparse
@@ -39,12 +40,13 @@ BATCH = 64
 
 def fitted_to_landmarks(
     predictor: Predictor, model: SkinnedModel, samples: list[FaceSample]
-) -> tuple[np.ndarray, HeadFits, float]:
-    """(raw iBUG-68 points (n, 68, 2), fits, ms a face of the fits)."""
+) -> tuple[np.ndarray, HeadFits, tuple[float, float]]:
+    """(raw iBUG-68 points (n, 68, 2), fits, ms a face of points and of fits)."""
+    begin = time.perf_counter()
     faces = [predictor.predict(sample.image, [sample.box])[0] for sample in samples]
+    start = time.perf_counter()
     given = of_faces(faces, model, (1, 1), CONFIG, "predictor")
     table = model.table(str(given.scheme))
-    start = time.perf_counter()
     fits = fit_heads(
         SkinnedHead(model, table.vertices, table.weights),
         given.points,
@@ -53,23 +55,27 @@ def fitted_to_landmarks(
         start=given.start,
         config=CONFIG,
     )
-    took = 1e3 * (time.perf_counter() - start) / len(samples)
-    return np.stack([face.to("ibug68").points_2d for face in faces]), fits, took
+    return np.stack([face.to("ibug68").points_2d for face in faces]), fits, _ms(begin, start, len(samples))
 
 
 def fitted_to_vertices(
     predictor: DensePredictor, model: SkinnedModel, samples: list[FaceSample]
-) -> tuple[np.ndarray, HeadFits, float]:
+) -> tuple[np.ndarray, HeadFits, tuple[float, float]]:
     """The same by dense landmarks; a coordinate's weight is its inverse deviation."""
+    begin = time.perf_counter()
     faces = [predictor.predict(sample.image, [sample.box])[0] for sample in samples]
+    start = time.perf_counter()
     points = np.stack([face.points for face in faces])
     size = np.ptp(points, axis=1).max(-1)[:, None, None]
     weights = CONFIG.noise * size / np.maximum(np.stack([face.sigma for face in faces]), 0.1 * CONFIG.noise * size)
     K = np.stack([photo_camera(*sample.image.shape[1::-1]) for sample in samples])
-    start = time.perf_counter()
     fits = fit_heads(SkinnedHead(model, predictor.network.mesh["vertices"]), points, weights, K, config=CONFIG)
-    took = 1e3 * (time.perf_counter() - start) / len(samples)
-    return np.stack([face.landmarks for face in faces]), fits, took
+    return np.stack([face.landmarks for face in faces]), fits, _ms(begin, start, len(samples))
+
+
+def _ms(begin: float, start: float, count: int) -> tuple[float, float]:
+    """A face's share of the time from `begin` to `start`, and from then to now."""
+    return 1e3 * (start - begin) / count, 1e3 * (time.perf_counter() - start) / count
 
 
 def projected(model: SkinnedModel, fits: HeadFits) -> Float[np.ndarray, "n 68 2"]:
@@ -81,10 +87,12 @@ def projected(model: SkinnedModel, fits: HeadFits) -> Float[np.ndarray, "n 68 2"
     )
 
 
-def measured(name: str, model: SkinnedModel, samples: list[FaceSample]) -> tuple[Interval, Interval, float, int]:
-    """(raw NME, NME of the fit, median ms a face of the fit, fits that failed)."""
+def measured(
+    name: str, model: SkinnedModel, samples: list[FaceSample], threads: int
+) -> tuple[Interval, Interval, tuple[float, float], int]:
+    """(raw NME, NME of the fit, median ms a face of points and fit, fits that failed)."""
     dense = is_dense(name)
-    predictor = (DensePredictor if dense else Predictor)(name, threads=1)
+    predictor = (DensePredictor if dense else Predictor)(name, threads=threads)
     raw, fitted, took = [], [], []
     for first in range(0, len(samples), BATCH):
         part = samples[first : first + BATCH]
@@ -94,7 +102,8 @@ def measured(name: str, model: SkinnedModel, samples: list[FaceSample]) -> tuple
         took.append(ms)
     failed = int(np.isnan(np.concatenate(fitted)).sum())
     both = (bootstrap_mean(100 * np.concatenate(values)) for values in (raw, fitted))
-    return *both, float(np.median(took)), failed
+    points_ms, fit_ms = np.median(took, axis=0)
+    return *both, (float(points_ms), float(fit_ms)), failed
 
 
 def main() -> None:
@@ -103,18 +112,29 @@ def main() -> None:
     parser.add_argument("--set", default="merl_test")
     parser.add_argument("--head", default="openhead")
     parser.add_argument("--faces", type=int, help="evenly chosen ones; all without it")
+    parser.add_argument("--threads", type=int, default=1, help="of network and fit")
     parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     model = load_head(arguments.head)
     faces = RealFaces(data_root(arguments.data), (arguments.set,), dev=1).sets[0]
     step = max(1, len(faces) // (arguments.faces or len(faces)))
     samples = [faces[index] for index in range(0, len(faces), step)]
-    print(f"{len(samples)} faces of {arguments.set}, {arguments.head}\n")
-    print("| model | its own points, NME % | fitted head, NME % | fit, ms a face | failed |\n|---|---|---|---|---|")
+    print(f"{len(samples)} faces of {arguments.set}, {arguments.head}, threads: {arguments.threads}\n")
+    columns = (
+        "model",
+        "its own points, NME %",
+        "fitted head, NME %",
+        "points, ms",
+        "fit, ms",
+        "faces a second",
+        "failed",
+    )
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for name in arguments.models:
-        raw, fitted, took, failed = measured(name, model, samples)
-        print(f"| {name} | {_text(raw)} | {_text(fitted)} | {took:.1f} | {failed} |", flush=True)
+        raw, fitted, (points, fit), failed = measured(name, model, samples, arguments.threads)
+        times = f"{points:.1f} | {fit:.1f} | {1e3 / (points + fit):.0f}"
+        print(f"| {name} | {_text(raw)} | {_text(fitted)} | {times} | {failed} |", flush=True)
 
 
 def _text(value: Interval) -> str:

@@ -133,7 +133,7 @@ def test_encoder_features_tell_pictures_apart(rng):
 
 def test_sizes_of_the_small_generator(tmp_path):
     sizes = small_generator(GanConfig(GanLoopConfig(tmp_path), tmp_path))
-    assert sizes.size == 64 and sizes.raw_size == 32 and sizes.backbone.sides[-1] == 64 and sizes.features == 16
+    assert sizes.size == 64 and sizes.raw_size == 32 and sizes.backbone.sides[-1] == 32 and sizes.features == 16
     assert sizes.background.sides[-1] == 32
     with pytest.raises(ValueError, match="expected a power of two from 16 on, found 48"):
         small_generator(GanConfig(GanLoopConfig(tmp_path), tmp_path, size=48))

@@ -26,13 +26,13 @@ from facelift.training.pictures import sheet
 
 
 def small_generator(config: GanConfig) -> TriPlaneConfig:
-    """The generator's sizes: planes and picture of `size`, rays for half of it, one doubling by superresolution."""
+    """The generator's sizes: planes and rays for half of `size`, one doubling by superresolution."""
     width, side = config.width, config.size
-    steps = side.bit_length() - 2  # grids from 4 px to `side`
     if side != 2 ** (side.bit_length() - 1) or side < 16:
         raise ValueError(f"--size: expected a power of two from 16 on, found {side}")
+    steps = side.bit_length() - 3  # grids from 4 px to half of `side`
     widths = tuple(max(32, min(width, width * 16 // 2 ** (index + 2))) for index in range(steps))
-    behind = tuple(max(16, w // 2) for w in widths[:-1]) if config.background else ()
+    behind = tuple(max(16, w // 2) for w in widths) if config.background else ()
     return TriPlaneConfig(
         axes="all",
         z_size=width,
@@ -41,7 +41,7 @@ def small_generator(config: GanConfig) -> TriPlaneConfig:
         rays=RayConfig(coarse=config.samples, fine=config.samples),
         raw_size=side // 2,
         upsampler_input=side // 2,
-        upsampler=(32,),
+        upsampler=(max(16, width // 4),),
         upsampler_clamp=None,
         background=SynthesisConfig(widths=behind, channels=config.features, w_size=width) if behind else None,
     )
@@ -62,7 +62,7 @@ class SmallGanTask:
         found = read_posed(config.pictures, config.size, cache=config.loop.run / "pictures.npz", threads=threads)
         self.real, self.held_out = found.split(config.held_out)
         self.generator = TriPlaneGenerator(self.sizes)
-        critic = tuple(min(config.width, 32 * 2**index) for index in range(config.size.bit_length() - 2))
+        critic = tuple(min(config.width, 16 * 2**index) for index in range(config.size.bit_length() - 2))
         self.critic = DualCritic(critic)
         self._features = EncoderFeatures(threads=threads)
         self._real_features = self._features(self.held_out.images)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from facelift.generators import occluders
 from facelift.generators.morphable import MorphableGenerator
+from facelift.generators.occluders import fabric, glasses, occluders
 from facelift.geometry import look_at_rotation, sphere_translation
 from facelift.rendering import materials
-from facelift.rendering.raster import HALF
+from facelift.rendering.raster import HALF, TWO_SIDED
 
 KINDS = ("glasses", "mask", "hand", "cap", "headscarf", "scarf")
 ROTATIONS = look_at_rotation(np.array([0.0, 35.0]), 0.0)
@@ -82,8 +82,8 @@ def test_a_mask_hides_the_mouth_and_not_the_eyes_and_a_hat_hides_no_mouth(monkey
 
 
 def test_tinted_lenses_let_eyes_through_and_black_ones_do_not(monkeypatch):
-    for shade, expected in ((HALF, True), (occluders.TWO_SIDED, False)):
-        monkeypatch.setattr(occluders, "_SHADES", ((1.0, shade),))
+    for shade, expected in ((HALF, True), (TWO_SIDED, False)):
+        monkeypatch.setattr(glasses, "_SHADES", ((1.0, shade),))
         generator = wearing(monkeypatch, "glasses")
         bare = MorphableGenerator(None).render(2, ROTATIONS[:1], TRANSLATIONS[:1], 256)[0]
         view = generator.render(2, ROTATIONS[:1], TRANSLATIONS[:1], 256)[0]
@@ -102,7 +102,7 @@ def test_things_are_common_but_not_everywhere(bare):
 
 def test_hair_is_pressed_under_a_cap(bare, rng):
     skin = bare.head.vertices(np.zeros(5), np.zeros(3)).astype(float)
-    parts = occluders.cap(rng, skin, bare.landmarks(0))
+    parts = fabric.cap(rng, skin, bare.landmarks(0))
     centre = parts[0].vertices.mean(0)
     up, down = np.array([0.02, 0.9, 0.02]), np.array([0.02, -0.9, 0.02])
     pressed = occluders.Occluders(over_hair=parts[:1]).pressed(np.stack([centre + up, centre + down]))

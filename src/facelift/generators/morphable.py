@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from facelift.generators.appearance import GAMMA
 from facelift.generators.backgrounds import Backgrounds
-from facelift.generators.occluders import Occluders, draw
+from facelift.generators.occluders.occluders import Occluders, draw
 from facelift.generators.protocol import View
 from facelift.generators.sight import Marks
 from facelift.geometry import intrinsics, project, to_camera

@@ -44,12 +44,25 @@ def residual_nll(
 
 
 def log_mean_density(flow: RealNVP, base: Base) -> Float[Tensor, ""]:
-    """log E_Q[phi], Q the base of deviation 1 in both coordinates, by Gaussian quadrature; differentiable."""
+    """log E_Q[phi], Q the base of deviation 1 in both coordinates, by Gaussian quadrature; differentiable.
+
+    The integral of Q phi is that of (Q + phi) h, h = Q phi / (Q + phi): means of h under Q and under phi. h is nowhere
+    above Q or phi, so that a density narrower than the other's nodes cannot hide between them.
+    """
+    under_base = _nodes(base, flow.masks)
+    under_flow = _nodes("gaussian", flow.masks)
+    points = torch.cat([under_base[0], flow(under_flow[0])])
+    log_q = -NLL[base](points, torch.ones_like(points))
+    log_phi = flow.log_density(points)
+    log_h = log_q + log_phi - torch.logaddexp(log_q, log_phi)
+    return torch.logsumexp(log_h + torch.cat([under_base[1], under_flow[1]]), 0)
+
+
+def _nodes(base: Base, like: Tensor) -> tuple[Float[Tensor, "k 2"], Float[Tensor, "k"]]:
+    """(nodes, log weights) of the mean under a base of deviation 1 in both coordinates."""
     nodes, weights = _quadrature(base)
-    like = flow.masks
     grid = torch.cartesian_prod(*(torch.as_tensor(nodes).to(like),) * 2)
-    log_weight = torch.as_tensor(np.log(np.outer(weights, weights).ravel())).to(like)
-    return torch.logsumexp(flow.log_density(grid) + log_weight, 0)
+    return grid, torch.as_tensor(np.log(np.outer(weights, weights).ravel())).to(like)
 
 
 def _quadrature(base: Base) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +70,28 @@ def test_the_residual_likelihood_is_a_density(flow, base):
         z = log_mean_density(flow, base).exp()
     assert float(density.sum() * cell) == pytest.approx(1, abs=0.02)
     assert z < 0.5
+
+
+@pytest.mark.parametrize("base", ["gaussian", "laplacian"])
+@pytest.mark.parametrize("middle", [0.0, 0.55, 1.1, 2.5])
+@pytest.mark.parametrize("deviation", [0.05, 0.1, 0.2, 0.42, 1.0, 3.0])
+def test_no_mass_hides_from_the_quadrature(base, middle, deviation):
+    """Flows that scale and shift alone: their integrals with the base are products of one-dimensional ones."""
+    flow = RealNVP().double()
+    with torch.no_grad():
+        for value in flow.parameters():
+            value.zero_()
+        for scale, shift in zip(flow.scales, flow.shifts, strict=True):
+            scale[4].bias.fill_(math.atanh(math.log(deviation) / 3 * (1 - 1e-9)))  # three couplings a coordinate
+            shift[4].bias.zero_()
+        for shift in flow.shifts[-2:]:
+            shift[4].bias.fill_(middle)
+    x = middle + deviation * np.linspace(-12, 12, 200_001)
+    normal = np.exp(-0.5 * ((x - middle) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+    laplacian = base == "laplacian"
+    q = np.exp(-math.sqrt(2) * abs(x)) / math.sqrt(2) if laplacian else np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+    expected = np.trapezoid(q * normal, x) ** 2
+    assert log_mean_density(flow, base).exp().item() == pytest.approx(expected, rel=0.03)
 
 
 def test_a_fresh_flow_changes_the_base_by_a_gaussian_alone():

@@ -13,7 +13,7 @@ from facelift.losses.laplacian import laplacian_nll
 from facelift.models.flow import RealNVP
 
 Base = Literal["gaussian", "laplacian"]
-_NODES = 32
+_NODES = 48
 """Quadrature nodes along each axis."""
 
 

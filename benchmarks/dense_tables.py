@@ -121,7 +121,8 @@ class Budget:
     extra: tuple[str, ...]
 
     def folder(self, row: DenseRow) -> Path:
-        """Run folder of a row under this budget: another budget is another run."""
+        """Run folder of a row under this budget. What its name does not tell (views, start, held-out heads, further
+        options) a training compares itself, and refuses to go on with others."""
         name = re.sub(r"[/,']", "", row.name).replace(" ", "-")
         return self.out / f"{name}-{self.encoder}-{self.points}-{self.steps}x{self.batch}-{self.size}px"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Small dense landmarks for CPUs, from raw data folders to the ONNX file; every stage resumes where it was stopped.
 # Needs FACELIFT_ASSETS (the textured head) and FACELIFT_DATA (merl_train, w300_train). HEADS, VIEWS, STEPS, BATCH,
-# DEVICES, WORKERS and POINTS scale it, RUN names a variant; more options go to `facelift train dense`, such as
+# DEVICES, WORKERS, SEED and POINTS scale it, RUN names a variant; more options go to `facelift train dense`, such as
 # --network.loss resll or --start LIFTER.onnx (docs/dense.md).
 set -euo pipefail
 work=${1:?usage: recipes/dense.sh WORK_FOLDER [options of facelift train dense]}
@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1 OMP_NUM_THR
 mkdir -p "$work"
 
 # 1. Views of heads with their exact cameras; the points follow from the heads' seeds.
-facelift views --faces "$heads" --first-seed 300000 --views "${VIEWS:-12}" --out "$work/views" --workers "${WORKERS:-2}"
+facelift views --faces "$heads" --first-seed "${SEED:-300000}" --views "${VIEWS:-12}" --out "$work/views" --workers "${WORKERS:-2}"
 
 # 2. Renders with all points, photos with 68 human landmarks on the points' mesh. Upside-down faces are left out: the
 # predictor turns its crops upright.

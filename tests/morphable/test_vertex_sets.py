@@ -90,6 +90,28 @@ def test_sets_pass_through_a_file(sets, tmp_path):
         load_vertex_sets(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("faces_1", None, "found level 1 without faces"),
+        ("up_index_2", lambda a: a[:-1], r"found level 2 with up_index \(402, 3\)"),
+        ("landmark_index_0", lambda a: a + 1609, "level 0 with landmark_index of .* not of its 1609"),
+        ("landmark_weights_3", lambda a: a.astype(int), "with landmark_weights .* of int64, not .* of floats"),
+        ("vertices_4", lambda a: a + 1, "level 4 with vertices that the finer level lacks"),
+        ("mean", lambda a: a[:5], r"expected mean \(1609, 3\)"),
+    ],
+)
+def test_files_that_are_no_vertex_sets_are_refused(sets, tmp_path, name, change, said):
+    with np.load(sets.save(tmp_path / "sets.npz")) as file:
+        arrays = dict(file)
+    array = arrays.pop(name)
+    if change:
+        arrays[name] = change(array)
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"bad.npz: expected .*{said}|bad.npz: {said}"):
+        load_vertex_sets(tmp_path / "bad.npz")
+
+
 def test_a_flat_mesh_stays_flat_and_whole():
     vertices, faces = grid(9, 9)
     chosen, triangles = decimate(vertices, faces, 20)

@@ -79,7 +79,12 @@ class SpiralDecoder(nn.Module):
     def _take(self, sets: "VertexSets", counts: list[int]) -> None:
         for up in self.up.modules():
             if isinstance(up, Upsampling):
-                coarser = sets.levels[sets.level(len(up.index)) + 1]
+                level = sets.level(len(up.index)) + 1
+                if level == len(sets.levels):
+                    raise ValueError(
+                        f"vertex sets of {sets.head}: expected one below {len(up.index)} points, found none"
+                    )
+                coarser = sets.levels[level]
                 up.index.copy_(torch.as_tensor(coarser.up_index))
                 up.weights.copy_(torch.as_tensor(coarser.up_weights))
         for convolution in (*self.convolutions, self.last):

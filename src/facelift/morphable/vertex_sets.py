@@ -79,10 +79,38 @@ class VertexSets:
 
 def load_vertex_sets(path: str | os.PathLike[str]) -> VertexSets:
     """The sets of a file by `VertexSets.save`. Raises FileNotFoundError, or ValueError for another file."""
-    arrays = read_npz(path, "vertex sets", ("head", "mean", "partners", *(f"{name}_0" for name in _LEVEL)))
-    count = sum(name.startswith("vertices_") for name in arrays)
-    levels = tuple(VertexSet(**{name: arrays[f"{name}_{index}"] for name in _LEVEL}) for index in range(count))
-    return VertexSets(str(arrays["head"]), levels, arrays["mean"], arrays["partners"])
+    arrays = read_npz(path, "vertex sets", ("head", "mean", "partners"))
+    count = max(1, sum(name.startswith("vertices_") for name in arrays))
+    levels: list[VertexSet] = []
+    for index in range(count):
+        level = {name: arrays[f"{name}_{index}"] for name in _LEVEL if f"{name}_{index}" in arrays}
+        if reason := _unlike_a_level(level, levels[-1] if levels else None):
+            raise ValueError(f"{path}: expected vertex sets, found level {index} {reason}")
+        levels.append(VertexSet(**level))
+    finest = len(levels[0])
+    if arrays["mean"].shape != (finest, 3) or arrays["partners"].shape != (finest,):
+        found = f"{arrays['mean'].shape} and {arrays['partners'].shape}"
+        raise ValueError(f"{path}: expected mean ({finest}, 3) and partners ({finest},), found {found}")
+    return VertexSets(str(arrays["head"]), tuple(levels), arrays["mean"], arrays["partners"])
+
+
+def _unlike_a_level(arrays: dict[str, np.ndarray], finer: VertexSet | None) -> str:
+    """What is wrong with the arrays of a level; empty if nothing is."""
+    if missing := [name for name in _LEVEL if name not in arrays]:
+        return f"without {', '.join(missing)}"
+    points, above = arrays["vertices"].size, 0 if finer is None else len(finer)
+    rows = {"vertices": (points,), "faces": (len(arrays["faces"]), 3), "landmark_index": (68, 3)}
+    rows |= {"landmark_weights": (68, 3), "up_index": (above, 3), "up_weights": (above, 3)}
+    for name, shape in rows.items():
+        array, whole = arrays[name], not name.endswith("weights")
+        if array.shape != shape or array.dtype.kind not in ("iu" if whole else "f"):
+            return f"with {name} {array.shape} of {array.dtype}, not {shape} of {'integers' if whole else 'floats'}"
+        limit = np.inf if name == "vertices" else points
+        if whole and array.size and not 0 <= array.min() <= array.max() < limit:
+            return f"with {name} of {array.min()} to {array.max()}, not of its {points} points"
+    if finer is not None and not np.isin(arrays["vertices"], finer.vertices).all():
+        return "with vertices that the finer level lacks"
+    return ""
 
 
 def build_vertex_sets(

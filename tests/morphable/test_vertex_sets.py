@@ -94,7 +94,7 @@ def test_sets_pass_through_a_file(sets, tmp_path):
     ("name", "change", "said"),
     [
         ("faces_1", None, "found level 1 without faces"),
-        ("up_index_2", lambda a: a[:-1], r"found level 2 with up_index \(402, 3\)"),
+        ("up_index_2", lambda a: a[:-1], r"found level 2 with up_index \(804, 3\)"),
         ("landmark_index_0", lambda a: a + 1609, "level 0 with landmark_index of .* not of its 1609"),
         ("landmark_weights_3", lambda a: a.astype(int), "with landmark_weights .* of int64, not .* of floats"),
         ("vertices_4", lambda a: a + 1, "level 4 with vertices that the finer level lacks"),

@@ -12,6 +12,7 @@ import torch
 
 from facelift.cli import main
 from facelift.datasets.sample import UNKNOWN
+from facelift.datasets.turned_views import mirrored
 from facelift.datasets.view_shards import ViewShard, load_shard
 from facelift.datasets.views import ViewCache, ViewsConfig, build_views
 from facelift.generators.morphable import MorphableGenerator
@@ -21,7 +22,7 @@ from facelift.landmarks import WFLW98, conversion
 from facelift.predictors.predictor import Predictor
 from facelift.sources import PROCEDURAL_HEAD, noted_sources
 from facelift.training.config import LifterConfig, LoopConfig
-from facelift.training.lifter_task import LifterTask, mirrored, template
+from facelift.training.lifter_task import LifterTask, template
 
 SEEDS = np.arange(100, 104)
 

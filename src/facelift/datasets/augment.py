@@ -32,13 +32,19 @@ def random_crop(
     rng: np.random.Generator, box: Float[np.ndarray, "4"], size: int, augmentation: Augmentation
 ) -> CropTransform:
     """A crop about the face box, drawn from the augmentation's ranges."""
-    roll = rng.normal(0, augmentation.roll_deg)
-    if rng.random() < augmentation.large_roll:
-        roll = rng.uniform(-90, 90)
+    roll = random_roll(rng, augmentation)
     scale = MARGIN * np.exp(np.clip(rng.normal(0.02, augmentation.scale), -0.3, 0.3))
     side = scale * max(box[2] - box[0], box[3] - box[1])
     shift = np.clip(rng.normal(0, augmentation.shift, 2), -0.15, 0.15) * side
-    return crop_transform(box + np.tile(shift, 2), size=size, scale=scale, roll=np.radians(roll))
+    return crop_transform(box + np.tile(shift, 2), size=size, scale=scale, roll=roll)
+
+
+def random_roll(rng: np.random.Generator, augmentation: Augmentation) -> float:
+    """Clockwise turn in rad, drawn from the augmentation's ranges."""
+    roll = rng.normal(0, augmentation.roll_deg)
+    if rng.random() < augmentation.large_roll:
+        roll = rng.uniform(-90, 90)
+    return float(np.radians(roll))
 
 
 def occlude(

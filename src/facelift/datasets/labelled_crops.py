@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from facelift.crops import CropTransform, crop_transform, cut
-from facelift.datasets.augment import Augmentation, distort, occlude, random_crop
+from facelift.datasets.augment import Augmentation, distort, occlude, random_crop, random_roll
 from facelift.datasets.real_faces import cover_states
 from facelift.datasets.training_sets import LabelledPicture, Labels, TrainingSet
 from facelift.landmarks import DEFINITIONS, SCHEMES
@@ -24,7 +24,7 @@ class LabelledCrop:
 
 def plain(picture: LabelledPicture, size: int) -> LabelledCrop:
     """The crop of the face box, for evaluation and for overfitting."""
-    return _cropped(picture, crop_transform(picture.box, size=size))
+    return _cropped(picture, crop_transform(picture.box, size=size, roll=-picture.tilt))
 
 
 def augmented(
@@ -35,7 +35,8 @@ def augmented(
     if rng.random() < 0.5:
         picture = mirrored(picture)
     if source.framed:
-        transform = crop_transform(picture.box, size=size)
+        roll = random_roll(rng, augmentation) if source.turns else 0.0
+        transform = crop_transform(picture.box, size=size, roll=roll - picture.tilt)
     else:
         transform = random_crop(rng, picture.box, size, augmentation)
     crop = _cropped(picture, transform)
@@ -57,7 +58,7 @@ def mirrored(picture: LabelledPicture) -> LabelledPicture:
         labels[name] = Labels(one.points[mirror] * [-1, 1] + [width, 0], one.state[mirror])
     x0, y0, x1, y1 = picture.box
     image = np.ascontiguousarray(picture.image[:, ::-1])
-    return LabelledPicture(image, np.array([width - x1, y0, width - x0, y1]), labels)
+    return LabelledPicture(image, np.array([width - x1, y0, width - x0, y1]), labels, -picture.tilt)
 
 
 def _cropped(picture: LabelledPicture, transform: CropTransform) -> LabelledCrop:

@@ -15,7 +15,7 @@ from facelift.datasets.benchmarks import Faces
 from facelift.datasets.real_faces import RealFaces
 from facelift.datasets.sample import UNKNOWN
 from facelift.datasets.views import Labels3D, ViewCache
-from facelift.geometry import intrinsics, project
+from facelift.geometry import head_tilt, intrinsics, project
 from facelift.landmarks import DEFINITIONS, SCHEMES, WFLW98, conversion, wflw98_of_ibug68
 
 LIDS_AND_LIPS = np.concatenate([WFLW98.regions["eyes"], WFLW98.regions["mouth"]])
@@ -39,6 +39,8 @@ class LabelledPicture:
     """Face box, px."""
     labels: Mapping[str, Labels]
     """By definition, a key of `facelift.landmarks.DEFINITIONS`."""
+    tilt: float = 0.0
+    """Clockwise angle in rad of the face in the picture, which its crop takes back."""
 
 
 @runtime_checkable
@@ -50,6 +52,8 @@ class TrainingSet(Protocol):
     """What it labels."""
     framed: bool
     """The pictures are crops already, that training must not cut anew."""
+    turns: bool
+    """Training turns the crops at random."""
     yaw_deg: Float[np.ndarray, "n"]
     """Rough yaw of each face; NaN where it is not known."""
     train: Int[np.ndarray, "k"]
@@ -72,7 +76,7 @@ class PackedPhotos:
     The last `dev` faces are held out; with None, every tenth block of ten.
     """
 
-    framed = False
+    framed, turns = False, True
 
     def __init__(self, root: Path, name: str, *, labels: Path | None, mesh: Path | None, dev: int | None):
         self.name = name
@@ -107,7 +111,7 @@ class ReaderPhotos:
     picture.
     """
 
-    framed = False
+    framed, turns = False, True
 
     def __init__(self, faces: Faces, definition: str):
         self.name, self._faces = faces.name, faces
@@ -130,13 +134,14 @@ class RenderedViews:
     """Cached views: the landmarks that they were cached with, projected by the exact camera.
 
     Under head98 their lids and lips, where people and the head model mean the same points, label wflw98 too: photos
-    show few closed eyes. Every tenth face is held out in all its views.
+    show few closed eyes. Every tenth face is held out in all its views. `upright`: crops are turned so that the head
+    is upright.
     """
 
     framed = True
 
-    def __init__(self, root: Path, definition: str, labels: Labels3D = "lifted"):
-        self.name = "views"
+    def __init__(self, root: Path, definition: str, labels: Labels3D = "lifted", *, upright: bool = False):
+        self.name, self.turns = "views", upright
         self.definitions: tuple[str, ...] = (definition, "wflw98") if definition == "head98" else (definition,)
         self._cache = ViewCache(root, labels=labels)
         centre = -np.einsum("nji,nj->ni", self._cache.rotation, self._cache.translation)
@@ -156,7 +161,7 @@ class RenderedViews:
             shared = np.full_like(points, np.nan)
             shared[LIDS_AND_LIPS] = points[LIDS_AND_LIPS]
             labels["wflw98"] = Labels(shared, view.state())
-        return LabelledPicture(view.image, whole, labels)
+        return LabelledPicture(view.image, whole, labels, float(head_tilt(view.rotation)) if self.turns else 0.0)
 
     def scored(self, definition: str) -> Int[np.ndarray, "k"]:
         return np.arange(WFLW98.size) if definition == self.definitions[0] else LIDS_AND_LIPS

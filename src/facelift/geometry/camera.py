@@ -55,6 +55,12 @@ def roll_rotation(angle_rad: Any) -> Any:
     return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
+def head_tilt(rotation: Float[Any, "*b 3 3"]) -> Any:
+    """Clockwise angle in rad of the head's up axis in the picture; a camera's roll adds to it exactly, whatever the
+    other angles (`euler_deg`'s roll of a turned head it does not)."""
+    return namespace(rotation).arctan2(rotation[..., 0, 1], -rotation[..., 1, 1])
+
+
 def sphere_translation(rotation: Float[Any, "*b 3 3"]) -> Float[Any, "*b 3"]:
     """Translation that puts the camera with this rotation on the sphere, its axis through LOOK_AT.
 

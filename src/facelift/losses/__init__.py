@@ -10,6 +10,7 @@ from facelift.losses.facelift_loss import (
     single_view_terms,
     weighted_sum,
 )
+from facelift.losses.gaze import gaze_loss
 from facelift.losses.geodesic import geodesic_loss
 from facelift.losses.laplacian import cholesky_from_raw, laplacian_loss, laplacian_nll
 from facelift.losses.points import points_distance, points_mse, projected_loss, translation_mse
@@ -21,6 +22,7 @@ __all__ = [
     "distillation_terms",
     "frame_mask",
     "gaussian_divergence",
+    "gaze_loss",
     "geodesic_loss",
     "laplacian_loss",
     "laplacian_nll",

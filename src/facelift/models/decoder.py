@@ -6,6 +6,7 @@ it takes its landmark to be. Attention over a grid of stride 16 tells lids of 4 
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -30,6 +31,11 @@ class Attention(nn.Module):
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    def shares(self, queries: Float[Tensor, "b q w"], context: Float[Tensor, "b k w"]) -> Float[Tensor, "b q k"]:
+        """How much of each query's attention every key gets: probabilities, the mean over the heads."""
+        query, key = self._split(self.query(queries)), self._split(self.key_value(context).chunk(2, dim=-1)[0])
+        return (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1).mean(1)
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -50,6 +56,21 @@ class DecoderBlock(nn.Module):
         normed = self.norm_self(tokens)
         tokens = tokens + self.self_attention(normed, normed)
         return tokens + self.mlp(self.norm_mlp(tokens))
+
+    def gaze(self, tokens: Float[Tensor, "b n w"], image: Float[Tensor, "b t w"]) -> Float[Tensor, "b n t"]:
+        """The shares of the image that the tokens look at when they enter the block."""
+        return self.cross.shares(self.norm_cross(tokens), image)
+
+
+class Decoded(NamedTuple):
+    """What the decoder gives."""
+
+    tokens: Float[Tensor, "b n w"]
+    glance: Float[Tensor, "b 98 2"] | None
+    """Where the 98 landmarks' closer look was taken, crop widths; None without one."""
+    gaze: Float[Tensor, "b k 98 t"] | None
+    """Of every block but the last, the shares of the image's cells in the attention of each of the 98 landmarks; None
+    unless it is asked for, in training, and the image's tokens are a square grid."""
 
 
 class CloseLook(nn.Module):
@@ -133,8 +154,8 @@ class TokenDecoder(nn.Module):
         A token that attends to all of the picture alike learns nothing of its landmark until it happens to find it
         (docs/training.md has the difference).
         """
-        side, size = math.isqrt(len(self.position)), self.width // heads
-        if side * side != len(self.position) or size % 4:
+        side, size = self._grid_side(), self.width // heads
+        if not side or size % 4:
             return
         middles = (torch.arange(side) + 0.5) / side
         cells = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), dim=-1).flatten(0, 1)
@@ -145,18 +166,26 @@ class TokenDecoder(nn.Module):
             for matrix in (block.cross.query.weight, block.cross.key_value.weight[: self.width]):
                 matrix.mul_(0.3).add_(1.3 * torch.eye(self.width))
 
-    def forward(
-        self, image: Float[Tensor, "b t w"], maps: Sequence[Tensor] = ()
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b 98 2"] | None]:
-        """(tokens, the 98 landmarks' glance in crop widths, None without a closer look)."""
+    def _grid_side(self) -> int:
+        """Side of the square grid that the image's tokens are, 0 where they are none."""
+        side = math.isqrt(len(self.position))
+        return side if side * side == len(self.position) else 0
+
+    def forward(self, image: Float[Tensor, "b t w"], maps: Sequence[Tensor] = (), *, gaze: bool = False) -> Decoded:
+        """`gaze`: in training, tell where the landmarks' tokens look."""
         context = self.norm_image(self.embed(image) + self.position)
         tokens, glance = self.tokens.expand(image.shape[0], -1, -1), None  # len() would freeze the batch in an export
+        gazes = []
         for block in self.blocks[:-1]:
+            assert isinstance(block, DecoderBlock)
+            if gaze and self.training and self._grid_side():
+                gazes.append(block.gaze(tokens[:, :98], context))
             tokens = block(tokens, context)
         if self.look is not None:
             closer, glance = self.look(tokens[:, :98], maps)
             tokens = torch.cat([closer, tokens[:, 98:]], dim=1)
-        return self.norm(self.blocks[-1](tokens, context)), glance
+        tokens = self.norm(self.blocks[-1](tokens, context))
+        return Decoded(tokens, glance, torch.stack(gazes, dim=1) if gazes else None)
 
 
 def waves(places: Float[Tensor, "n 2"], size: int) -> Float[Tensor, "n s"]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from facelift.datasets.sample import VISIBLE
 from facelift.landmarks import DEFINITIONS, SCHEMES, conversion
 from facelift.losses.laplacian import cholesky_from_raw
-from facelift.models.decoder import TokenDecoder, frontal_shape
+from facelift.models.decoder import Decoded, TokenDecoder, frontal_shape
 from facelift.models.encoders import build_encoder, map_channels, see, token_count
 from facelift.models.heads import Head, full_precision
 from facelift.models.lifter import Lifter
@@ -29,10 +30,16 @@ class Points2D(NamedTuple):
     """Logits: seen, hidden by something else, hidden by the head itself."""
     glance: Float[Tensor, "b n 2"]
     """Where the decoder took its closer look at landmarks that are WFLW-98's too, and `points` for all others."""
+    gaze: Float[Tensor, "b k 98 t"] | None = None
+    """The decoder's, in training and where it is asked for; of definitions in WFLW-98's order."""
 
     def visibility(self) -> Float[Tensor, "b n"]:
         """Probability that the point is seen."""
         return self.state.softmax(-1)[..., VISIBLE]
+
+    def rows(self, chosen: Int[np.ndarray, "k"]) -> "Points2D":
+        """Of some faces of the batch."""
+        return Points2D(*(part[chosen] for part in self if part is not None))
 
 
 class DefinitionHead(nn.Module):
@@ -106,22 +113,27 @@ class LandmarkDetector(nn.Module):
         self.decoder.load_state_dict(taken)
 
     def forward(
-        self, image: Float[Tensor, "b 3 s s"], rows: Mapping[str, Int[Tensor, "k"]] | None = None
+        self,
+        image: Float[Tensor, "b 3 s s"],
+        rows: Mapping[str, Int[Tensor, "k"]] | None = None,
+        *,
+        gaze: bool = False,
     ) -> dict[str, Points2D]:
-        """Every definition on every face; of a definition in `rows`, on these faces alone."""
-        tokens, glance = self.decoder(*see(self.encoder, image))
-        with full_precision(tokens):
-            return {name: self._points(name, tokens.float(), glance, rows) for name in self.heads}
+        """Every definition on every face; of a definition in `rows`, on these faces alone. `gaze`: in training, tell
+        where the landmarks' tokens look."""
+        found = self.decoder(*see(self.encoder, image), gaze=gaze)
+        with full_precision(found.tokens):
+            found = found._replace(tokens=found.tokens.float())
+            return {name: self._points(name, found, rows) for name in self.heads}
 
-    def _points(
-        self, name: str, tokens: Tensor, glance: Tensor | None, rows: Mapping[str, Int[Tensor, "k"]] | None
-    ) -> Points2D:
+    def _points(self, name: str, found: Decoded, rows: Mapping[str, Int[Tensor, "k"]] | None) -> Points2D:
         head, chosen = self.heads[name], slice(None) if rows is None else rows[name]
         assert isinstance(head, DefinitionHead)
-        marks = head.landmark_tokens(tokens[chosen])
+        marks = head.landmark_tokens(found.tokens[chosen])
         points, cholesky = head(marks)
-        looked = points.detach() if glance is None else head.glances(glance[chosen], points.detach())
-        return Points2D(points, cholesky, self.state(marks), looked)
+        looked = points.detach() if found.glance is None else head.glances(found.glance[chosen], points.detach())
+        gaze = found.gaze[chosen] if found.gaze is not None and DEFINITIONS[name] == "wflw98" else None
+        return Points2D(points, cholesky, self.state(marks), looked, gaze)
 
 
 def _known_mix(scheme: str) -> Float[Tensor, "n 98"]:

@@ -40,6 +40,12 @@ class LifterOutput(NamedTuple):
     """Lower-triangular factor of the covariance of `marks`, crop widths."""
     glance: Float[Tensor, "b 98 2"]
     """Where the decoder took its closer look, crop widths; `points` where the encoder has no maps for one."""
+    gaze: Float[Tensor, "b k 98 t"] | None = None
+    """The decoder's, in training and where it is asked for."""
+
+    def rows(self, chosen: slice) -> "LifterOutput":
+        """Of some faces of the batch."""
+        return LifterOutput(*(part[chosen] for part in self if part is not None))
 
 
 class Lifter(nn.Module):
@@ -69,10 +75,11 @@ class Lifter(nn.Module):
         self.register_buffer("frontal", torch.tensor(FRONTAL_6D), persistent=False)
         self.register_buffer("K", torch.tensor(intrinsics(1.0), dtype=torch.float32), persistent=False)
 
-    def forward(self, image: Float[Tensor, "b 3 s s"]) -> LifterOutput:
-        tokens, glance = self.decoder(*see(self.encoder, image))
+    def forward(self, image: Float[Tensor, "b 3 s s"], *, gaze: bool = False) -> LifterOutput:
+        """`gaze`: in training, tell where the landmarks' tokens look."""
+        tokens, glance, gazes = self.decoder(*see(self.encoder, image), gaze=gaze)
         with full_precision(tokens):
-            return self._read(tokens.float(), glance)
+            return self._read(tokens.float(), glance)._replace(gaze=gazes)
 
     def _read(self, tokens: Float[Tensor, "b 101 w"], glance: Tensor | None) -> LifterOutput:
         marks, turn, shift, depth = tokens[:, :98], tokens[:, 98], tokens[:, 99], tokens[:, 100]

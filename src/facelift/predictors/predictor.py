@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from facelift.crops import CropTransform, crop_around, crop_transform, cut
 from facelift.faces.face import Face
 from facelift.finders import FaceFinder, FinderOnDemand, FoundFaces
-from facelift.geometry.camera import FOCAL, project, roll_rotation
+from facelift.geometry.camera import FOCAL, head_tilt, project, roll_rotation
 from facelift.images import ImageSource, Photo, load_photo
 from facelift.onnx_models.lifter import DEFAULT, OnnxLifter, OnnxOutput
 
@@ -155,19 +155,13 @@ def _closer(transform: CropTransform, lifted: OnnxOutput, index: int) -> CropTra
     points = project(lifted.landmarks[index, _FACE_POINTS], lifted.rotation[index], lifted.translation[index], unit)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 0.1 * transform.size:
         return transform  # nothing that a crop could be framed by
-    roll = transform.roll - _tilt(lifted.rotation[index])
+    roll = transform.roll - float(head_tilt(lifted.rotation[index]))
     return crop_around(transform.to_image(points), size=transform.size, roll=roll)
 
 
 def _upright_crop(face: Face, photo: Photo, size: int) -> CropTransform:
     """The upright crop around a known face, of the photo as loaded."""
-    return crop_around(face.points_2d[_FACE_POINTS] / photo.scale, size=size, roll=-_tilt(face.rotation))
-
-
-def _tilt(rotation: Float[np.ndarray, "3 3"]) -> float:
-    """Clockwise angle in rad of the head's up axis in the picture; the camera's roll turns it alone."""
-    up_x, up_y = rotation[:2, 1]
-    return float(np.arctan2(up_x, -up_y))
+    return crop_around(face.points_2d[_FACE_POINTS] / photo.scale, size=size, roll=-float(head_tilt(face.rotation)))
 
 
 def _face(

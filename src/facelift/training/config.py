@@ -97,6 +97,9 @@ class LossWeights:
     """Squared error of how far lids and lips are apart in the picture."""
     glance: float = 0.1
     """Distance of the decoder's first guess to its points."""
+    gaze: float = 0.0
+    """Cross-entropy of where the landmarks' tokens look, in each decoder block but the last, and their true places; 0
+    turns it off. For encoders whose tokens are a square grid."""
     visibility: float = 0.3
     """Cross-entropy of the visibility, which the paper does not predict."""
 
@@ -129,6 +132,12 @@ class DetectorConfig:
     photos they belong into head98."""
     start: Path | None = None
     """The .onnx file of a lifter whose encoder and decoder this detector starts from."""
+    upright: bool = False
+    """Turn rendered views upright, then by --augmentation.roll-deg and .large-roll as photos are: the predictor turns
+    its crops upright."""
+    gaze: float = 0.0
+    """Weight of the cross-entropy of where the landmarks' tokens look, in each decoder block but the last, and the
+    places of definitions in WFLW-98's order; 0 turns it off. For encoders whose tokens are a square grid."""
     shares: dict[str, float] = field(default_factory=dict)
     """Share of each training set in a batch, by name (those of --sets, wflw_train, lapa_train, views); all or none. By
     default they go with the square root of the number of faces."""
@@ -176,6 +185,9 @@ class LifterConfig:
     without); at least one where no photo is measured."""
     labels_3d: Literal["lifted", "exact"] = "lifted"
     """What the 3D labels of the renders are: lifted from 2D detections, or the generator's own landmarks."""
+    upright: bool = False
+    """Turn rendered views upright, then by --augmentation.roll-deg and .large-roll as photos are: the predictor turns
+    its crops upright."""
     render: bool = False
     """Render new views of the cache's heads while training, on its device (docs/training.md)."""
     assets: Path | None = None

@@ -18,6 +18,7 @@ from facelift.datasets.readers.wflw import WFLW
 from facelift.datasets.training_sets import PackedPhotos, ReaderPhotos, RenderedViews, TrainingSet
 from facelift.landmarks import DEFINITIONS, SCHEMES
 from facelift.losses.closure import closure_loss
+from facelift.losses.gaze import gaze_loss
 from facelift.losses.laplacian import laplacian_loss
 from facelift.losses.points import glance_error
 from facelift.losses.visibility import state_cross_entropy
@@ -93,7 +94,7 @@ class DetectorTask:
         rows = {name: batch[f"rows.{name}"] for name in self.definitions}
         losses: dict[str, Tensor] = {}
         total = batch["image"].new_zeros((), dtype=torch.float32)
-        for name, predicted in model(batch["image"].float() / 255, rows).items():
+        for name, predicted in model(batch["image"].float() / 255, rows, gaze=self.config.gaze > 0).items():
             target = batch[f"points.{name}"]
             labelled = torch.isfinite(target).all(-1).float()
             losses[name] = laplacian_loss(predicted.points, target, predicted.cholesky, weight=labelled)
@@ -105,6 +106,9 @@ class DetectorTask:
             if DEFINITIONS[name] == "wflw98":
                 losses[f"{name}_closure"] = closure_loss(predicted.points, target)
                 extra = extra + CLOSURE_WEIGHT * losses[f"{name}_closure"]
+            if predicted.gaze is not None:
+                losses[f"{name}_gaze"] = gaze_loss(predicted.gaze, target)
+                extra = extra + self.config.gaze * losses[f"{name}_gaze"]
             total = total + share * (losses[name] + extra)
         return {**losses, "loss": total}
 
@@ -120,7 +124,7 @@ class DetectorTask:
                 if not len(own):
                     continue
                 labels = [crops[index].labels[name] for index in own]
-                predicted = Points2D(*(part[own] for part in found[name]))
+                predicted = found[name].rows(own)
                 values = definition_metrics(predicted, labels, one.yaw_deg[chosen[own]], one.scored(name))
                 metrics |= {f"{one.name}.{name}.{key}": value for key, value in values.items()}
         return metrics
@@ -149,7 +153,7 @@ def training_sets(config: DetectorConfig, data: Path | None) -> list[TrainingSet
     if config.lapa:
         sets.append(ReaderPhotos(LaPa(config.lapa, "train"), "lapa106"))
     if config.views:
-        sets.append(RenderedViews(config.views, config.views_definition, config.labels_3d))
+        sets.append(RenderedViews(config.views, config.views_definition, config.labels_3d, upright=config.upright))
     if not sets:
         raise ValueError("training sets: expected at least one of --sets, --wflw, --lapa, --views, found none")
     for one in sets:
@@ -206,9 +210,16 @@ def predict_definitions(model: nn.Module, images: list[np.ndarray], batch: int =
         image = torch.as_tensor(np.stack(images[start : start + batch])).permute(0, 3, 1, 2).to(device)
         parts.append(model(image.float() / 255))
     return {
-        name: Points2D(*(torch.cat([part[name][i] for part in parts]).cpu() for i in range(len(Points2D._fields))))
+        name: Points2D(
+            *(torch.cat(values).cpu() for values in zip(*(_stated(part[name]) for part in parts), strict=True))
+        )
         for name in parts[0]
     }
+
+
+def _stated(found: Points2D) -> list[Tensor]:
+    """Its fields but those that there are in training alone."""
+    return [value for value in found if value is not None]
 
 
 def _mean(points: list[np.ndarray], size: int) -> Float[np.ndarray, "k 2"]:

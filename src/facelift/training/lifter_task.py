@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from facelift.checkpoints.safe_load import fill, read_state
-from facelift.datasets.augment import Augmentation, distort, occlude
+from facelift.datasets.augment import Augmentation, distort, occlude, random_roll
 from facelift.datasets.pseudo_frames import PseudoFrames
 from facelift.datasets.real_faces import CropSample, cover_states
 from facelift.datasets.sample import UNKNOWN
+from facelift.datasets.turned_views import levelled, mirrored
 from facelift.datasets.views import RenderedView, ViewCache, generator_of
 from facelift.geometry import MIRROR, intrinsics, project
 from facelift.landmarks import JAW, WFLW98, normals, outline_weight
@@ -30,6 +31,7 @@ from facelift.losses.facelift_loss import (
     single_view_terms,
     weighted_sum,
 )
+from facelift.losses.gaze import gaze_loss
 from facelift.losses.points import glance_error
 from facelift.losses.visibility import visibility_bce
 from facelift.models.lifter import Lifter, LifterOutput
@@ -153,15 +155,23 @@ class LifterTask:
         return frames.augmented(int(rng.choice(frames.sequences[video])), self.size, rng, self.config.augmentation)
 
     def _views(self, rows: np.ndarray, rngs: list[np.random.Generator]) -> list[RenderedView]:
-        """Views of the cache, or new ones of their heads; half of them in a mirror."""
+        """Views of the cache, or new ones of their heads; half of them in a mirror, and turned as photos are."""
         if self.renderer and len(rows):
             heads = self.views.face[rows]
             views = self.renderer.draw(self.views.seeds[heads], self.views.landmarks[heads], rngs, self.size)
         else:
             views = [self.views[int(row)] for row in rows]
         if self.config.loop.overfit:
+            return [self._as_measured(view) for view in views]
+        views = [mirrored(view) if rng.random() < 0.5 else view for view, rng in zip(views, rngs, strict=True)]
+        if not self.config.upright:
             return views
-        return [mirrored(view) if rng.random() < 0.5 else view for view, rng in zip(views, rngs, strict=True)]
+        turns = [random_roll(rng, self.config.augmentation) for rng in rngs]
+        return [levelled(view, roll) for view, roll in zip(views, turns, strict=True)]
+
+    def _as_measured(self, view: RenderedView) -> RenderedView:
+        """The view as it is, or upright."""
+        return levelled(view) if self.config.upright else view
 
     def _view_sample(self, view: RenderedView, rng: np.random.Generator) -> CropSample:
         """The view as a crop sample: picture distorted, points projected, hidden by the template's normals, by what
@@ -182,23 +192,21 @@ class LifterTask:
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms of the halves that the batch has."""
-        predicted = model(batch["image"].float() / 255)
+        predicted = model(batch["image"].float() / 255, gaze=self.config.weights.gaze > 0)
         rendered = len(batch["landmarks"])
         real = len(batch["image"]) - rendered
         target, state = batch["points"], batch["state"]
-        frames, views = (
-            LifterOutput(*(part[:real] for part in predicted)),
-            LifterOutput(*(part[real:] for part in predicted)),
-        )
+        frames, views = predicted.rows(slice(real)), predicted.rows(slice(real, None))
         kind, beta = self.config.points_loss, self.config.beta
         terms: dict[str, Tensor] = {}
         taught = target.new_ones(target.shape[:2])
+        placed = taught.clone()
         if real:
             sure = batch["frame_weight"]
             weight = sure * frame_weight(frames.rotation, target[:real], state[:real], self.normals.to(target.device))
             terms |= multi_frame_terms(frames, target[:real], weight, points_loss=kind, beta=beta)
             terms |= marks_term(frames, target[:real], sure, points_loss=kind, beta=beta)
-            taught[:real] = sure
+            taught[:real], placed[:real] = sure, weight
         if real and self.config.fit_frames:
             terms |= single_view_terms(frames, batch["frame_rotation"], batch["frame_hidden"])
         if rendered:
@@ -211,6 +219,8 @@ class LifterTask:
             terms |= distillation_terms(predicted, self.teacher(batch["image"].float() / 255))
         terms["closure"] = closure_loss(predicted.points, target, taught)
         terms["glance"] = glance_error(predicted.glance, predicted.points)
+        if predicted.gaze is not None:
+            terms["gaze"] = gaze_loss(predicted.gaze, target, weight=placed)
         terms["visibility"] = visibility_bce(predicted.visibility, state)
         return {**terms, "loss": weighted_sum(terms, asdict(self.config.weights))}
 
@@ -226,15 +236,18 @@ class LifterTask:
         if len(self.held_out):
             cache, rows = self.views, self.held_out
             landmarks = cache.landmarks if cache.exact is None else cache.exact
-            found = predict(model, [_plain(cache[int(row)]) for row in rows])
-            metrics |= head_errors(found, landmarks[cache.face[rows]], cache.rotation[rows], cache.translation[rows])
+            shown = [self._as_measured(cache[int(row)]) for row in rows]
+            found = predict(model, [_plain(view) for view in shown])
+            rotation = np.stack([view.rotation for view in shown])
+            translation = np.stack([view.translation for view in shown])
+            metrics |= head_errors(found, landmarks[cache.face[rows]], rotation, translation)
         return metrics
 
     def picture(self, model: nn.Module) -> np.ndarray:
         keys = self.measured.dev[:: max(1, len(self.measured.dev) // 18)][:18] if self.measured else []
         crops = [self.measured.crop(key, self.size) for key in keys] if self.measured else []
         rng = np.random.default_rng(0)
-        views = [self.views[int(i)] for i in np.linspace(0, len(self.views) - 1, 24 - len(crops))]
+        views = [self._as_measured(self.views[int(i)]) for i in np.linspace(0, len(self.views) - 1, 24 - len(crops))]
         crops += [self._view_sample(view, rng) for view in views]
         points = predict(model, crops).points.numpy()
         return sheet([draw_points(c.image, p, (0, 255, 80)) for c, p in zip(crops, points, strict=True)], 6)
@@ -294,20 +307,8 @@ def predict(model: nn.Module, crops: list[CropSample], batch: int = 100) -> Lift
     parts = []
     for start in range(0, len(crops), batch):
         image = collate(crops[start : start + batch])["image"].to(device)
-        parts.append([value.float().cpu() for value in model(image.float() / 255)])
+        parts.append([value.float().cpu() for value in model(image.float() / 255) if value is not None])
     return LifterOutput(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-
-def mirrored(view: RenderedView) -> RenderedView:
-    """The view in a mirror: x of head and camera negated, landmarks renamed. Exact, as the camera is symmetric."""
-    return RenderedView(
-        np.ascontiguousarray(view.image[:, ::-1]),
-        view.landmarks[WFLW98.mirror] @ MIRROR,
-        MIRROR @ view.rotation @ MIRROR,
-        MIRROR @ view.translation,
-        view.visible[WFLW98.mirror],
-        view.covered[WFLW98.mirror],
-    )
 
 
 def template(landmarks: Float[np.ndarray, "n 98 3"]) -> Float[np.ndarray, "98 3"]:

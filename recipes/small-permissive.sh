@@ -13,30 +13,28 @@ heads=${HEADS:-2000}
 export OMP_WAIT_POLICY=PASSIVE GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 mkdir -p "$work"
 
-# 1. Views of the heads with exact landmarks: from random cameras of the camera space C, and of some heads from about the
-# front, which a network that starts from nothing learns first.
-views() {
-    OMP_NUM_THREADS=1 facelift views --views "${VIEWS:-24}" --no-photos --generator "${GENERATOR:-morphable}" \
-        --workers "${WORKERS:-2}" "$@"
-}
-views --faces "$heads" --out "$work/views"
-views --faces $(((heads + 3) / 4)) --first-seed 500000 --out "$work/views-front" --space.azimuth-deg 30 \
-    --space.elevation-deg 15 --space.roll-deg 15 --space.smaller-side 0.6
+# 1. Views of the heads with exact landmarks, from random cameras of the camera space C.
+OMP_NUM_THREADS=1 facelift views --faces "$heads" --out "$work/views" --views "${VIEWS:-24}" --no-photos \
+    --generator "${GENERATOR:-morphable}" --workers "${WORKERS:-2}"
 
 # No training sees the folder of photos.
 photos=${FACELIFT_DATA:-}
 unset FACELIFT_DATA
 
-# 2. The 2D detector on those from the front: the lifter starts from its encoder and decoder.
-facelift train detector --sets --views "$work/views-front" --labels-3d exact \
+# Both trainings see the views about upright, as the predictor turns its crops, and are told where to look: from nothing
+# they hardly learn otherwise.
+upright=(--upright --augmentation.roll-deg 12 --augmentation.large-roll 0.04)
+
+# 2. The 2D detector: the lifter starts from its encoder and decoder.
+facelift train detector --sets --views "$work/views" --labels-3d exact "${upright[@]}" --gaze 0.5 \
     --loop.run "$work/detector" --loop.steps "${DETECTOR_STEPS:-3000}" --loop.batch "${BATCH:-48}" --loop.threads 2
 facelift export --run "$work/detector" --out "$work/detector.onnx" --name facelift-detector-permissive --permissive
 
-# 3. The lifter: multi-view alone. Held-out heads measure it; nothing is chosen by photos.
+# 3. The lifter: multi-view alone. Held-out heads measure it (the detector has met most of them: what they say is how the
+# training goes on); nothing is chosen by photos.
 facelift train lifter --sets --views "$work/views" --labels-3d exact --dev-heads $(((heads + 49) / 50)) \
-    --detector "$work/detector/checkpoint.pt" --beta 0.5 --loop.run "$work/lifter" \
-    --loop.steps "${STEPS:-20000}" --loop.batch "${BATCH:-48}" --loop.lr 1.2e-3 --loop.threads 2 --loop.evaluate-every 500 \
-    --augmentation.roll-deg 12 --augmentation.large-roll 0.04
+    --detector "$work/detector/checkpoint.pt" --beta 0.5 "${upright[@]}" --weights.gaze 0.5 --loop.run "$work/lifter" \
+    --loop.steps "${STEPS:-20000}" --loop.batch "${BATCH:-48}" --loop.lr 1.2e-3 --loop.threads 2 --loop.evaluate-every 500
 facelift export --run "$work/lifter" --out "$work/facelift-small-permissive.onnx" --name facelift-small-permissive \
     --permissive
 

@@ -22,10 +22,11 @@ from facelift.datasets.training_sets import (
     read_mesh,
     split,
 )
+from facelift.datasets.turned_views import levelled
 from facelift.datasets.views import ViewsConfig, build_views
 from facelift.exporting.onnx_file import ExportConfig, export
 from facelift.generators.morphable import MorphableGenerator
-from facelift.geometry import look_at_rotation, sphere_translation
+from facelift.geometry import head_tilt, intrinsics, look_at_rotation, project, sphere_translation
 from facelift.landmarks import IBUG68, LAPA106, MEDIAPIPE478, WFLW98, conversion
 from facelift.models.detector import LandmarkDetector
 from facelift.models.lifter import Lifter
@@ -300,6 +301,46 @@ def _nose(crop):
     return crop.labels["merl68"].points[[27, 36, 45]]
 
 
+def test_crops_of_upright_views_are_the_levelled_views(root):
+    views, still = RenderedViews(root / "views", "wflw98", "exact", upright=True), {"occluder": 0, "colour": 0}
+    turns = []
+    for index in range(6):
+        level = levelled(views._cache[index])
+        there = project(level.landmarks, level.rotation, level.translation, intrinsics(1.0))
+        crop = plain(views[index], 128)
+        np.testing.assert_array_equal(crop.image, level.image)
+        np.testing.assert_allclose(crop.labels["wflw98"].points, there, atol=1e-6)
+        for seed in range(8):
+            found = augmented(
+                views, index, 128, np.random.default_rng(seed), Augmentation(roll_deg=0, large_roll=0, **still)
+            )
+            own, other = found.labels["wflw98"].points, there[WFLW98.mirror] * [-1, 1] + [1, 0]
+            assert min(np.abs(own - there).max(), np.abs(own - other).max()) < 1e-6
+            turned = augmented(
+                views, index, 128, np.random.default_rng(seed), Augmentation(roll_deg=10, large_roll=0, **still)
+            )
+            towards = np.array([p - 0.5 for p in (own, turned.labels["wflw98"].points)]) @ [1, 1j]
+            turns.append(np.degrees(np.angle(towards[1] / towards[0])))
+            assert np.ptp(turns[-1]) < 1e-4  # all points about the middle by one angle
+    assert 5 < np.std([turn.mean() for turn in turns]) < 15
+    as_rendered = RenderedViews(root / "views", "wflw98", "exact")
+    np.testing.assert_array_equal(plain(as_rendered[0], 128).image, as_rendered._cache[0].image)
+    assert abs(head_tilt(as_rendered._cache[0].rotation)) > 0.01
+
+
+def test_the_gaze_adds_a_term_of_wflws_order_alone(root, task, tmp_path):
+    gazing = DetectorTask(config(root, tmp_path, gaze=0.5), root)
+    batch = task.batch(0)
+    without, found = task.losses(task.model.train(), batch), gazing.losses(gazing.model.train(), batch)
+    added = {"wflw98_gaze", "wflw98_outline_gaze", "head98_gaze"}
+    assert set(found) - set(without) == added
+    for name in set(without) - {"loss"}:
+        assert torch.equal(found[name], without[name]), name
+    share = {name: len(batch[f"rows.{name.removesuffix('_gaze')}"]) / 8 for name in added}
+    expected = without["loss"] + sum(0.5 * share[name] * found[name] for name in added)
+    torch.testing.assert_close(found["loss"], expected)
+
+
 def test_training_on_all_kinds_of_sets_learns_and_reports(root, tmp_path, capsys):
     """Overfitted on a few samples of every set the loss of each definition falls; the table names all of them."""
     folders = ["--mesh", "mesh.npz", "--wflw", "WFLW", "--lapa", "LaPa", "--views", "views"]
@@ -325,10 +366,12 @@ def test_views_alone_teach_a_detector_without_any_photo(root, tmp_path):
     run = ["--loop.run", str(tmp_path / "run"), "--loop.steps", "24", "--loop.evaluate-every", "8"]
     run += ["--loop.batch", "8"]
     run += ["--loop.warmup", "2", "--loop.threads", "1", "--loop.overfit", "4", "--loop.ema", "0.9"]
-    assert main(["train", "detector", *run, "--sets", "--views", str(root / "views"), "--labels-3d", "exact"]) == 0
+    more = ["--labels-3d", "exact", "--upright", "--gaze", "0.5"]
+    assert main(["train", "detector", *run, "--sets", "--views", str(root / "views"), *more]) == 0
     first, _, last = csv.DictReader((tmp_path / "run" / "metrics.csv").open())
     assert float(last["train_loss"]) < float(first["train_loss"]) - 0.2
     assert 0 < float(last["views.wflw98.nme"]) < 100
+    assert float(last["train_wflw98_gaze"]) < float(first["train_wflw98_gaze"]) - 0.2
     out = tmp_path / "detector.onnx"
     assert main(["export", "--run", str(tmp_path / "run"), "--out", str(out), "--permissive"]) == 0
     assert exported_sources(str(out)) == [PROCEDURAL_HEAD]

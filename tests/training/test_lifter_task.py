@@ -13,12 +13,13 @@ import torch
 
 from facelift.datasets.augment import Augmentation
 from facelift.datasets.sample import OCCLUDED, SELF_OCCLUDED, UNKNOWN, VISIBLE
+from facelift.datasets.turned_views import levelled
 from facelift.datasets.views import RenderedView, ViewCache
-from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.geometry import head_tilt, intrinsics, look_at_rotation, project, sphere_translation
 from facelift.landmarks import conversion, mean_head, normals
 from facelift.models.detector import LandmarkDetector
 from facelift.models.lifter import Lifter
-from facelift.training.config import LifterConfig, LoopConfig
+from facelift.training.config import LifterConfig, LoopConfig, LossWeights
 from facelift.training.lifter_task import LifterTask, frame_weight
 
 HEADS, VIEWS = 5, 2
@@ -208,3 +209,70 @@ def test_settings_that_contradict_each_other_are_refused(config):
         replace(config, points_loss="l1", beta=0.5)
     with pytest.raises(ValueError, match=r"--real-share: expected 0 to 1, found 1\.5"):
         replace(config, real_share=1.5)
+
+
+def test_the_gaze_adds_its_term_alone_and_only_when_it_is_switched_on(config):
+    plain, gazing = make(config), make(config, weights=LossWeights(gaze=0.5))
+    batch = plain.batch(0)
+    without, found = plain.losses(plain.model.train(), batch), gazing.losses(gazing.model.train(), batch)
+    assert set(found) - set(without) == {"gaze"} and found["gaze"] > 0
+    for name in set(without) - {"loss"}:
+        assert torch.equal(found[name], without[name]), name
+    torch.testing.assert_close(found["loss"], without["loss"] + 0.5 * found["gaze"])
+    assert "gaze" not in gazing.losses(gazing.model.eval(), batch)
+
+
+def test_labels_of_photos_teach_the_gaze_as_they_teach_points(config):
+    """A landmark that counts for no point counts for no gaze: unlabelled, or a photo's with `frame_weight` 0."""
+    task = make(config, weights=LossWeights(gaze=1.0), real_share=1.0)
+    batch = task.batch(0)
+    first = task.losses(task.model.train(), batch)["gaze"].item()
+    none = task.losses(task.model.train(), {**batch, "frame_weight": torch.zeros_like(batch["frame_weight"])})
+    assert first > 0 and none["gaze"] == 0
+
+
+def test_overfitting_a_batch_turns_the_gaze_to_the_landmarks(config):
+    task = make(config, weights=LossWeights(gaze=0.5), real_share=0.0)
+    batch, optimizer = task.batch(0), torch.optim.Adam(task.model.parameters(), 1e-3)
+    gazes = []
+    for _ in range(6):
+        losses = task.losses(task.model.train(), batch)
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+        gazes.append(losses["gaze"].item())
+    assert gazes[-1] < gazes[0] - 0.3, gazes
+
+
+def tilts_deg(batch) -> np.ndarray:
+    return np.degrees(head_tilt(batch["rotation"].numpy()))
+
+
+def test_upright_views_are_turned_as_photos_are(config):
+    upright = make(config, upright=True, real_share=0.0)
+    drawn = np.concatenate([tilts_deg(upright.batch(step)) for step in range(25)])
+    assert 12 < np.percentile(np.abs(drawn), 68) < 30 and np.abs(drawn).max() > 45  # normal of 18, 8 % within 90
+    level = make(config, upright=True, real_share=0.0, augmentation=Augmentation(roll_deg=0, large_roll=0))
+    batch = level.batch(0)
+    np.testing.assert_allclose(tilts_deg(batch), 0, atol=1e-4)
+    at = project(
+        batch["landmarks"].double().numpy(), batch["rotation"].numpy(), batch["translation"].numpy(), intrinsics(1)
+    )
+    np.testing.assert_allclose(at[:, :96], batch["points"][:, :96], atol=1e-5)
+
+
+def test_upright_heads_are_measured_upright_and_overfitted_without_turns(config, monkeypatch):
+    task = make(config, upright=True, dev_heads=1, loop=replace(config.loop, overfit=2), real_share=0.0)
+    np.testing.assert_allclose(tilts_deg(task.batch(0)), 0, atol=1e-4)
+    seen = {}
+    monkeypatch.setattr(
+        "facelift.training.lifter_task.head_errors", lambda *given: seen.setdefault("given", given) and {}
+    )
+    shown = []
+    monkeypatch.setattr("facelift.training.lifter_task.predict", lambda model, crops: shown.extend(crops))
+    task.measured = None
+    task.evaluate(task.model)
+    expected = [levelled(task.views[int(row)]) for row in task.held_out]
+    np.testing.assert_array_equal([crop.image for crop in shown], [view.image for view in expected])
+    np.testing.assert_array_equal(seen["given"][2], [view.rotation for view in expected])
+    np.testing.assert_array_equal(seen["given"][3], [view.translation for view in expected])

@@ -123,13 +123,12 @@ class LandmarkDetector(nn.Module):
         where the landmarks' tokens look."""
         found = self.decoder(*see(self.encoder, image), gaze=gaze)
         with full_precision(found.tokens):
-            found = found._replace(tokens=found.tokens.float())
             return {name: self._points(name, found, rows) for name in self.heads}
 
     def _points(self, name: str, found: Decoded, rows: Mapping[str, Int[Tensor, "k"]] | None) -> Points2D:
         head, chosen = self.heads[name], slice(None) if rows is None else rows[name]
         assert isinstance(head, DefinitionHead)
-        marks = head.landmark_tokens(found.tokens[chosen])
+        marks = head.landmark_tokens(found.tokens.float()[chosen])
         points, cholesky = head(marks)
         looked = points.detach() if found.glance is None else head.glances(found.glance[chosen], points.detach())
         gaze = found.gaze[chosen] if found.gaze is not None and DEFINITIONS[name] == "wflw98" else None

@@ -1,7 +1,6 @@
 """`facelift fit` on the shipped photo, a short video and files of landmarks, with models that need no assets."""
 
 import json
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from facelift.fitting.fit import photo_camera
 from facelift.fitting.given_points import dense_covariances, joined, of_dense_faces, read_points
 from facelift.fitting.models import load_head
 from facelift.geometry import geodesic_distance, project
+from facelift.onnx_models.dense import OnnxDense
 
 PHOTO = "examples/astronaut.jpg"
 
@@ -127,7 +127,8 @@ def dense_file(tmp_path):
         DenseFace(points, sigma[k], 1 - sigma[k] / 200, np.zeros((68, 2)), roll, np.zeros(4), 1.0)
         for k, roll in enumerate((0.0, 90.0))
     ]
-    network = SimpleNamespace(path=tmp_path / "dense.onnx", head="procedural-head", mesh={"vertices": vertices})
+    network = object.__new__(OnnxDense)  # what a file tells of it
+    network.path, network.head, network.mesh = tmp_path / "dense.onnx", "procedural-head", {"vertices": vertices}
     path = tmp_path / "dense.json"
     write_dense_faces(path, faces, image="x.jpg", image_wh=(640, 480), network=network)
     return faces, model, vertices, path

@@ -128,7 +128,8 @@ def dense_file(tmp_path):
         for k, roll in enumerate((0.0, 90.0))
     ]
     network = object.__new__(OnnxDense)  # what a file tells of it
-    network.path, network.head, network.mesh = tmp_path / "dense.onnx", "procedural-head", {"vertices": vertices}
+    network.path, network.mesh = tmp_path / "dense.onnx", {"vertices": vertices}
+    network.metadata = {"head": "procedural-head"}
     path = tmp_path / "dense.json"
     write_dense_faces(path, faces, image="x.jpg", image_wh=(640, 480), network=network)
     return faces, model, vertices, path
@@ -154,7 +155,7 @@ def test_deviations_turn_with_the_crop():
     """Against the crop's own matrix; by hand at 30 degrees, where cos^2 = 3/4."""
     sigma = np.array([[1.0, 3.0], [2.0, 2.0]])
     crop = crop_transform(np.array([0, 0, 9, 9.0]), size=9, scale=1.0, roll=np.radians(30))
-    photo_from_crop = np.linalg.inv(crop.matrix[:, :2])
+    photo_from_crop = np.linalg.inv(crop.crop_from_image[:, :2])
     wanted = np.stack([photo_from_crop @ np.diag(s**2) @ photo_from_crop.T for s in sigma])
     found = dense_covariances(sigma, 30.0)
     np.testing.assert_allclose(found, wanted, atol=1e-12)

@@ -23,8 +23,8 @@ from facelift.datasets.real_faces import RealFaces
 from facelift.datasets.sample import FaceSample
 from facelift.evaluation.metrics.bootstrap import Interval, bootstrap_mean
 from facelift.fitting.config import FitConfig
-from facelift.fitting.fit import HeadFits, fit_heads, photo_camera
-from facelift.fitting.given_points import of_faces
+from facelift.fitting.fit import HeadFits, fit_heads
+from facelift.fitting.given_points import joined, of_dense_faces, of_faces
 from facelift.fitting.head import SkinnedHead
 from facelift.fitting.models import load_head
 from facelift.geometry import project
@@ -65,11 +65,14 @@ def fitted_to_vertices(
     begin = time.perf_counter()
     faces = [predictor.predict(sample.image, [sample.box])[0] for sample in samples]
     start = time.perf_counter()
-    points = np.stack([face.points for face in faces])
-    size = np.ptp(points, axis=1).max(-1)[:, None, None]
-    weights = CONFIG.noise * size / np.maximum(np.stack([face.sigma for face in faces]), 0.1 * CONFIG.noise * size)
-    K = np.stack([photo_camera(*sample.image.shape[1::-1]) for sample in samples])
-    fits = fit_heads(SkinnedHead(model, predictor.network.mesh["vertices"]), points, weights, K, config=CONFIG)
+    vertices = predictor.network.mesh["vertices"]
+    given = joined(
+        [
+            of_dense_faces([face], vertices, (sample.image.shape[1], sample.image.shape[0]), CONFIG)
+            for face, sample in zip(faces, samples, strict=True)
+        ]
+    )
+    fits = fit_heads(SkinnedHead(model, vertices), given.points, given.weights, given.intrinsics, config=CONFIG)
     return np.stack([face.landmarks for face in faces]), fits, _ms(begin, start, len(samples))
 
 

@@ -21,7 +21,9 @@ class Scene:
     translation: np.ndarray
     points: np.ndarray
     size: np.ndarray
-    """Distance of the outer eye corners in the picture, or what stands for it: 0.4 of the points' width, px."""
+    """0.4 of the points' width, px."""
+    eyes: np.ndarray
+    """Distance of the outer eye corners in the picture, of FLAME's eye joints; px."""
 
 
 def front(model, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,11 +48,24 @@ def scene(model, rng, *, faces=4, points=300, dtype=torch.float64, deviation=0.8
     positions = exact.positions(torch.tensor(coefficients), torch.tensor(joints)).numpy().transpose(0, 2, 1)
     seen = project(positions, rotation, translation, np.broadcast_to(K, (faces, 3, 3)))
     head = SkinnedHead(model, chosen, dtype=dtype)
-    return Scene(head, coefficients, joints, rotation, translation, seen, 0.4 * np.ptp(seen[..., 0], axis=1))
+    size = 0.4 * np.ptp(seen[..., 0], axis=1)
+    corners = project(
+        eyes(model, exact, coefficients, joints), rotation, translation, np.broadcast_to(K, (faces, 3, 3))
+    )
+    apart = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=-1)
+    return Scene(head, coefficients, joints, rotation, translation, seen, size, apart)
 
 
-def turned_away(rotation: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
-    """Turned about random axes by so many degrees."""
+def eyes(model, exact: SkinnedHead, coefficients: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """(b, 2, 3) in the head's frame."""
+    mesh = model.vertices(*exact.parameters(torch.tensor(coefficients), torch.tensor(joints)))
+    if "ibug68" in model.landmarks:
+        return model.landmark_points("ibug68", mesh)[:, [36, 45]]
+    return (model.joints.regressor @ mesh)[:, [model.joints.names.index(f"{side}_eye") for side in ("left", "right")]]
+
+
+def turned_away(rotation: np.ndarray, degrees: np.ndarray | float, rng: np.random.Generator) -> np.ndarray:
+    """Turned about random axes by so many degrees, all or each."""
     axes = rng.standard_normal((len(rotation), 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    return rotation_from_vector(np.radians(degrees) * axes) @ rotation
+    return rotation_from_vector(np.radians(np.broadcast_to(degrees, len(axes)))[:, None] * axes) @ rotation

@@ -1,5 +1,7 @@
 """Points of heads and all their derivatives, against automatic ones in float64, and the camera's equations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,14 +9,24 @@ from scenes import K, front, scene
 
 from facelift.fitting.config import FitConfig
 from facelift.fitting.head import FittableHead, SkinnedHead, rotation_slope
+from facelift.fitting.levenberg import Minimum, minimise
 from facelift.fitting.normal_equations import NormalEquations
 from facelift.fitting.observed import observed
-from facelift.fitting.state import State
+from facelift.fitting.state import FARTHER, State
 from facelift.fitting.systems import Independent, SharedShape, damped
 from facelift.fitting.ties import TiedFrames, rotation_vector
 from facelift.geometry.rotation import rotation_from_vector
 
-MODELS = ("flame", "procedural")
+MODELS = ("flame", "flame_with_neck", "procedural")
+
+
+@pytest.fixture(scope="session")
+def flame_with_neck(flame):
+    """Its neck, which carries all other joints, is free too."""
+    limits = flame.joints.limits_rad.copy()
+    limits[0] = [-0.6, 0.6]
+    assert flame.joints.names[0] == "neck" and not flame.joints.free[0].any()
+    return replace(flame, joints=replace(flame.joints, limits_rad=limits))
 
 
 @pytest.fixture(params=MODELS)
@@ -204,3 +216,72 @@ def test_fixed_unknowns_get_no_step_and_change_no_other():
     assert (step[~free] == 0).all()
     wanted = -torch.linalg.solve(hessian[0][free][:, free], gradient[0, free])
     torch.testing.assert_close(step[free], wanted, atol=1e-9, rtol=1e-8)
+
+
+def test_matrices_that_are_not_positive_definite_are_refused():
+    """[[1, 2], [2, 1]] has the eigenvalues 3 and -1: it takes a damping of its diagonal above 1."""
+    hessian = torch.tensor([[[1.0, 2], [2, 1]], [[2.0, 1], [1, 2]]], dtype=torch.float64)
+    free, both = torch.zeros(2, 2, dtype=torch.bool), torch.arange(2)
+    weak, strong = torch.full((2,), 1e-3, dtype=torch.float64), torch.full((2,), 1.5, dtype=torch.float64)
+    for tie in (0.0, 0.1):
+        shared = SharedShape(1, 2, 0, torch.full((2,), tie, dtype=torch.float64))
+        assert shared.factor(hessian, weak[:1], free, both[:1]).tolist() == [True]
+        assert shared.factor(hessian, strong[:1], free, both[:1]).tolist() == [False]
+    system = Independent(2, 2, hessian)
+    assert system.factor(hessian, weak, free, both).tolist() == [True, False]
+    assert system.factor(hessian, strong, free, both).tolist() == [False, False]
+    step = system.solve(torch.tensor([[1.0, 0], [1, 0]], dtype=torch.float64))
+    wanted = -torch.linalg.solve(damped(hessian, strong, free), torch.tensor([[1.0], [0]], dtype=torch.float64))
+    torch.testing.assert_close(step, wanted[..., 0])
+
+
+class Bowl:
+    """1/2 |c - target|^2 of two coefficients, and 1/2 of the squared log distance to 1, with a Hessian of choice."""
+
+    limits = UNLIMITED.double().expand(2, 2)
+
+    def __init__(self, hessian, target=(3.0, -1.0), wrong=1.0):
+        self.own, self.target, self.wrong = hessian, torch.tensor(target, dtype=torch.float64), wrong
+
+    def evaluate(self, state):
+        away, far = state.coefficients - self.target, state.place[:, 2].log()
+        gradient = away.new_zeros(len(away), 8)
+        gradient[:, :2], gradient[:, 7] = self.wrong * away, self.wrong * far
+        return 0.5 * (away**2).sum(1) + 0.5 * far**2, gradient
+
+    def hessian(self, state, faces):
+        whole = torch.eye(8, dtype=torch.float64)
+        whole[:2, :2] = self.own
+        return whole.expand(len(faces), -1, -1)
+
+
+def descended(bowl, depth=1.0, iterations=60) -> Minimum:
+    eye, zero = torch.eye(3, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)
+    state = State(eye[None], zero + depth * eye[2], zero[:, 0], zero[:, :2], zero[:, :0])
+    active = torch.ones(1, dtype=torch.bool)
+    return minimise(bowl, Independent(1, 8, zero), state, iterations=iterations, active=active, tolerance=1e-8)
+
+
+def test_an_indefinite_hessian_raises_the_damping_without_a_lost_step():
+    found = descended(Bowl(torch.tensor([[1.0, 3], [3, 1]], dtype=torch.float64)), iterations=1)
+    assert found.cost[0] < 5  # of (3^2 + 1^2) / 2
+    whole = descended(Bowl(torch.tensor([[1.0, 3], [3, 1]], dtype=torch.float64)))
+    assert whole.cost[0] < 1e-3
+
+
+def test_a_fit_that_cannot_step_has_not_converged():
+    """The gradient points uphill, so that every step is rejected until no damping is left."""
+    stuck = descended(Bowl(torch.eye(2, dtype=torch.float64), wrong=-1.0))
+    assert not stuck.converged[0] and stuck.cost[0] == 5
+    assert descended(Bowl(torch.eye(2, dtype=torch.float64))).converged[0]
+
+
+def test_a_step_tells_what_was_done_at_its_limits():
+    zero = torch.zeros(1, 3, dtype=torch.float64)
+    before = State(torch.eye(3, dtype=torch.float64)[None], zero + 2, zero[:, 0], zero[:, :2], zero[:, :0])
+    step = torch.tensor([[5.0, 0.1, 0, 0, 0, 0, 0, -7.0]], dtype=torch.float64)
+    limits = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
+    after = before.moved(step, limits)
+    done = after.step_from(before, step)
+    assert done.tolist() == [[1.0, 0.1, 0, 0, 0, 0, 0, -FARTHER]]
+    assert (after.place[0, 2] / 2).log().item() == pytest.approx(done[0, 7].item())

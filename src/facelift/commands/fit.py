@@ -37,25 +37,28 @@ class FitCommand:
     """Photos, videos, folders, globs in quotes, or .json files of landmarks."""
     model: str = "procedural"
     """openhead (needs its assets), procedural (built by code: coarse, needs nothing), or a file: a linear model of
-    `facelift morphable`, or FLAME's .pkl or .npz with --landmarks."""
+    `facelift morphable`, or FLAME's .pkl or .npz with --landmarks; flame: the file that FACELIFT_FLAME names."""
     landmarks: Path | None = None
     """FLAME's landmark embedding."""
     assets: Path | None = None
     """Folder of the open head; FACELIFT_ASSETS if not given."""
     out: Path = Path("facelift-out")
     """Folder for the results."""
-    format: tuple[Literal["json", "npz"], ...] = ("json",)
-    """Files of parameters to write for a photo."""
+    format: tuple[Literal["json", "npz"], ...] | None = None
+    """Files of parameters to write; json of a photo and npz of a video if not given."""
     mesh: tuple[Literal["obj", "ply", "glb"], ...] = ()
     """Meshes to write, NAME.fit.face1.obj and so on: the head's own frame and unit; of a video the neutral head."""
     texture: bool = False
-    """Colour meshes by the photo."""
+    """Colour meshes by the photo; not of a video."""
     draw: bool = False
     """Also write NAME.fit.jpg: the heads over the photo, given points green, fitted ones red; or NAME.fit.mp4."""
     camera: Literal["photo", "predictor"] = "photo"
-    """photo: focal length sqrt(w^2 + h^2), or --focal-px, the middle; predictor: the narrow one of each face's crop."""
+    """photo: focal length sqrt(w^2 + h^2) and the middle, or --focal-px and --principal-px; predictor: the narrow one
+    of each face's crop."""
     focal_px: float | None = None
     """The photo's focal length in px, if known."""
+    principal_px: tuple[float, float] | None = None
+    """The photo's principal point x y in px, if known."""
     regions: tuple[Literal["contours", "brows", "nose", "eyes", "mouth", "pupils"], ...] = ()
     """Landmarks to fit; all if not given."""
     one_person: bool = False
@@ -73,15 +76,13 @@ def fit(config: FitCommand) -> int:
     if not config.inputs:
         raise ValueError("expected at least one photo, video or file of landmarks, found none")
     config.fit.check()
+    if config.camera == "predictor" and (config.focal_px, config.principal_px) != (None, None):
+        raise ValueError("--camera predictor: expected neither --focal-px nor --principal-px, found one")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fitter = Fitter(config)
     inputs = expand(config.inputs)
-    if config.one_person:
-        report = Report()
-        fitter.one_person(inputs, report)
-    else:
-        report = run_over(inputs, fitter.work)
+    report = fitter.one_person(inputs) if config.one_person else run_over(inputs, fitter.work)
     say(report.summary(config.out))
     return report.exit_code
 
@@ -121,30 +122,45 @@ class Fitter:
         self._write(entry, photo, given, self.fits(given), report)
         return len(faces)
 
-    def one_person(self, inputs: list[Input], report: Report) -> None:
-        """The first face of each photo, one shape for all."""
-        seen = []
-        for entry in inputs:
-            photo = load_photo(entry.path)
-            faces = self.predictor.predict_photo(photo)[:1]
-            if faces:
-                seen.append((entry, photo, self.of_faces(faces, photo.original_wh)))
-            else:
-                say(f"{entry.path}: no face")
+    def one_person(self, inputs: list[Input]) -> Report:
+        """The first face of each photo, one shape for all; what cannot be read or written is told and left out."""
+        from facelift.fitting.given_points import joined
+
+        seen: dict[Input, tuple[Photo, GivenPoints]] = {}
+        looked = run_over(inputs, lambda entry, _: self._first_face(entry, seen))
         if not seen:
             raise ValueError("--one-person: expected a face in some photo, found none")
-        given = _joined([own for _, _, own in seen])
-        fits = self.fits(given, frames=len(seen))
-        for index, (entry, photo, own) in enumerate(seen):
-            self._write(entry, photo, own, _rows(fits, [index]), report)
-            report.done, report.faces = report.done + 1, report.faces + 1
+        fits = self.fits(joined([own for _, own in seen.values()]), frames=len(seen))
+        rows = {entry: _rows(fits, [index]) for index, entry in enumerate(seen)}
+
+        def write(entry: Input, report: Report) -> int:
+            self._write(entry, *seen[entry], rows[entry], report)
+            return 1
+
+        report = run_over(list(seen), write)
+        report.done, report.without_face = report.done + looked.without_face, looked.without_face
+        report.failed = looked.failed + report.failed
+        return report
+
+    def _first_face(self, entry: Input, seen: "dict[Input, tuple[Photo, GivenPoints]]") -> int:
+        photo = load_photo(entry.path)
+        faces = self.predictor.predict_photo(photo)[:1]
+        if faces:
+            seen[entry] = photo, self.of_faces(faces, photo.original_wh)
+        else:
+            say(f"{entry.path}: no face")
+        return len(faces)
 
     def of_faces(self, faces: "list[Face]", wh: tuple[int, int]) -> "GivenPoints":
         """What is fitted of the predictor's faces in a picture of this size."""
         from facelift.fitting.given_points import of_faces
 
         config = self.config
-        return self._chosen(of_faces(faces, self.model, wh, config.fit, config.camera, config.focal_px))
+        return self._chosen(of_faces(faces, self.model, wh, config.fit, config.camera, **self._known_camera))
+
+    @property
+    def _known_camera(self) -> dict[str, Any]:
+        return {"focal_px": self.config.focal_px, "principal_px": self.config.principal_px}
 
     def _chosen(self, given: "GivenPoints") -> "GivenPoints":
         """Of some regions only."""
@@ -182,7 +198,7 @@ class Fitter:
         config = self.config
         if config.draw or config.texture:
             raise ValueError(f"{entry.path}: expected a photo with --draw and --texture, found landmarks alone")
-        given = self._chosen(read_points(entry.path, self.model, config.fit, config.camera, config.focal_px))
+        given = self._chosen(read_points(entry.path, self.model, config.fit, config.camera, **self._known_camera))
         if not len(given.points):
             say(f"{entry.path}: no face")
             return 0
@@ -197,7 +213,7 @@ class Fitter:
 
         base = self.config.out / entry.stem
         wh = photo.original_wh if isinstance(photo, Photo) else photo
-        for kind in self.config.format:
+        for kind in self.config.format or ("json",):
             target = base.with_name(f"{base.name}{FITTED}.{kind}")
             refuse_foreign(target, entry.path)
             report.written.append(write_fits(target, fits, self.model, image=str(entry.path), image_wh=wh))
@@ -245,20 +261,6 @@ class Fitter:
         for target in targets:
             write_mesh(target, mesh)
         return targets
-
-
-def _joined(given: "list[GivenPoints]") -> "GivenPoints":
-    from facelift.fitting.given_points import GivenPoints
-
-    start = [own.start for own in given if own.start is not None]
-    return GivenPoints(
-        np.concatenate([own.points for own in given]),
-        np.concatenate([own.weights for own in given]),
-        np.concatenate([own.intrinsics for own in given]),
-        given[0].scheme,
-        given[0].vertices,
-        (np.concatenate([s[0] for s in start]), np.concatenate([s[1] for s in start])),
-    )
 
 
 def _rows(fits: "HeadFits", index: list[int]) -> "HeadFits":

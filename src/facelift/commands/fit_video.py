@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def fit_video(fitter: "Fitter", entry: Input, report: Report) -> int:
-    """One shape a person, a pose and an expression a frame."""
+    """One shape a person, a pose and an expression a frame. Raises ValueError with `texture`."""
     from facelift.video import VideoReader, follow_faces
 
+    if fitter.config.texture:
+        raise ValueError(f"{entry.path}: expected a photo with --texture, found a video")
     reader = VideoReader(entry.path)
     people: dict[int, list[tuple[int, float, Face]]] = {}
     wh = (0, 0)
@@ -49,16 +51,16 @@ def _person(
     given = fitter.of_faces([face for _, _, face in rows], wh)
     fits = fitter.fits(given, frames=len(rows))
     base = fitter.config.out / entry.stem
-    target = base.with_name(f"{base.name}{FITTED}{number}.npz")
-    refuse_foreign(target, entry.path)
-    frame, time_s = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    report.written.append(
-        write_fits(target, fits, fitter.model, image=str(entry.path), image_wh=wh, frame=frame, time_s=time_s)
-    )
+    base = base.with_name(f"{base.name}{FITTED}{number}")
+    times = {"frame": np.array([row[0] for row in rows]), "time_s": np.array([row[1] for row in rows])}
+    for kind in fitter.config.format or ("npz",):
+        target = base.with_name(f"{base.name}.{kind}")
+        refuse_foreign(target, entry.path)
+        report.written.append(write_fits(target, fits, fitter.model, image=str(entry.path), image_wh=wh, **times))
     good = [k for k, reason in enumerate(fits.failure) if reason is None]
     if good and fitter.config.mesh:
         rest = replace(fits, expression=0 * fits.expression, joints=0 * fits.joints)
-        report.written += fitter.meshes(target.with_suffix(""), fitter.view(rest, good[0], wh), None)
+        report.written += fitter.meshes(base, fitter.view(rest, good[0], wh), None)
     say(f"{entry.path}: person {number}  {len(rows)} frames  residual {np.nanmedian(fits.rms):.2f} px")
     return fits
 

@@ -36,7 +36,9 @@ class FitConfig:
     rigid_points: int = 256
     """The first stage looks at no more points than these, evenly chosen."""
     min_points: int = 6
-    """A face with fewer points of weight is not fitted."""
+    """A face with fewer points of `min_weight` is not fitted."""
+    min_weight: float = 0.01
+    """Points of less weight still pull by it, but tell neither that a face is there nor its size."""
     tolerance: float = 1e-5
     """A face is done when a step promises less than this share of its cost; 0: never."""
 
@@ -46,6 +48,14 @@ class FitConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, found {getattr(self, name)}")
-        for name in ("rigid_iterations", "iterations", "shape_prior", "expression_prior", "smooth", "tolerance"):
+        for name in (
+            "rigid_iterations",
+            "iterations",
+            "shape_prior",
+            "expression_prior",
+            "smooth",
+            "tolerance",
+            "min_weight",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")

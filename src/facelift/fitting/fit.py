@@ -65,7 +65,7 @@ def fit_heads(
     weights: np.ndarray | None,
     intrinsics: np.ndarray,
     *,
-    start: tuple[Float[np.ndarray, "b 3 3"], Float[np.ndarray, "b 3"]] | None = None,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
     frames: int = 1,
     config: FitConfig = DEFAULT,
 ) -> HeadFits:
@@ -73,18 +73,18 @@ def fit_heads(
 
     `points`: (b, l, 2) px, NaN where not seen. `weights`: (b, l) or (b, l, 2), confidence, or inverse deviation in
     units of `config.noise`, of a point or of each coordinate; 0 and NaN mean not seen. `intrinsics`: (3, 3) or one a
-    face. `start`: (rotation, translation) cam_from_model; without it three yaws are tried. `frames`: each so many faces
-    in turn are one person: frames or views, which share the shape, and are tied by `config.smooth`. First the pose
-    alone is fitted, then everything.
+    face. `start`: (rotation (b, 3, 3), translation (b, 3)) cam_from_model; without it three yaws are tried. `frames`:
+    each so many faces in turn are one person: frames or views, which share the shape, and are tied by `config.smooth`.
+    First the pose alone is fitted, then everything.
 
     A face without enough points or with a start behind the camera is marked as failed, and does not touch the rest.
-    Raises ValueError for arrays of other shapes.
+    No faces give empty arrays. Raises ValueError for arrays of other shapes.
     """
     config.check()
     count = head.basis.shape[1]
-    points, weights, K = checked(points, weights, intrinsics, count, frames)
+    points, weights, K = checked(points, weights, intrinsics, start, count, frames)
     reasons = reasons_against(points, weights, K, start, config)
-    usable = np.array([reason is None for reason in reasons])
+    usable = np.array([reason is None for reason in reasons], bool)
     observations = observed(points, weights, K, usable, config, like=head.basis)
     solved = _solve(head, observations, start, usable, frames, config)
     return _result(head, solved, observations, points, weights, K, reasons)
@@ -111,7 +111,7 @@ def _solve(
     active = torch.as_tensor(usable, device=basis.device)
     coefficients, joints = basis.new_zeros(b, basis.shape[-1]), basis.new_zeros(b, head.joints)
     positions = head.positions(coefficients, joints)
-    middle = positions[0].mean(-1)
+    middle = head.positions(coefficients.new_zeros(1, basis.shape[-1]), joints.new_zeros(1, head.joints))[0].mean(-1)
     starts = (
         [turned_starts(positions, middle, observations, yaw) for yaw in YAWS_DEG]
         if start is None
@@ -157,7 +157,7 @@ def _best_rigid(
     config: FitConfig,
 ) -> State:
     """The best pose of the mean head, from any of the starts, by some of the points."""
-    chosen = _some_points(positions.shape[-1], observations, config)
+    chosen = _some_points(positions.shape[-1], config, positions.device)
     equations = NormalEquations(head, observations.subset(chosen), middle, config, rigid=positions[..., chosen])
     best: Minimum | None = None
     for state in starts:
@@ -180,9 +180,8 @@ def _best_rigid(
     return best.state
 
 
-def _some_points(count: int, observations: Observations, config: FitConfig) -> Tensor:
-    """Evenly chosen points; all where some face shows no more than those."""
-    device = observations.points.device
+def _some_points(count: int, config: FitConfig, device: torch.device) -> Tensor:
+    """Evenly chosen among all points, seen or not; all where there are no more than so many."""
     if count <= config.rigid_points:
         return torch.arange(count, device=device)
     return torch.linspace(0, count - 1, config.rigid_points, device=device).round().long()
@@ -202,11 +201,15 @@ def _result(
     cost = numbers(minimum.cost)
     behind = "the start puts points behind the camera"
     reasons = [reason or (behind if lost else None) for reason, lost in zip(reasons, solved.lost.tolist(), strict=True)]
-    good = np.array([reason is None for reason in reasons])
-    blank = lambda array: np.where(good.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan)  # noqa: E731
     shape, expression, joints = head.parameters(state.coefficients, state.joints)
     rotation = numbers(state.rotation)
     found = numbers(solved.projected).transpose(0, 2, 1)
+    parts = (rotation, numbers(state.place), numbers(state.log_focal), shape, expression, joints, found, cost)
+    finite = np.all([np.isfinite(part).all(tuple(range(1, part.ndim))) for part in parts], axis=0)
+    unknown = "the steps ended in numbers that are not finite"
+    reasons = [reason or (None if ok else unknown) for reason, ok in zip(reasons, finite.tolist(), strict=True)]
+    good = np.array([reason is None for reason in reasons], bool)
+    blank = lambda array: np.where(good.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan)  # noqa: E731
     residuals = np.linalg.norm(found - points, axis=-1)
     intrinsics = np.array(K)
     intrinsics[:, [0, 1], [0, 1]] *= np.exp(numbers(state.log_focal))[:, None]

@@ -135,7 +135,7 @@ class SkinnedHead:
         """(b, j, 3), zero about the axes that are not free."""
         whole = joints.new_zeros(len(joints), 3 * len(self.model.joints.names))
         whole[:, self._free] = joints
-        return whole.reshape(len(joints), -1, 3)
+        return whole.reshape(len(joints), len(self.model.joints.names), 3)
 
     def _rest(self, coefficients: Tensor) -> Tensor:
         """(b, 3, l) before joints turn: one matrix product for all faces."""
@@ -143,7 +143,7 @@ class SkinnedHead:
         offsets = (
             coefficients @ self._flat_basis.T if k else coefficients.new_zeros(len(coefficients), self._mean.numel())
         )
-        return offsets.reshape(len(coefficients), 3, -1) + self._mean
+        return offsets.reshape(len(coefficients), *self._mean.shape) + self._mean
 
     @cached_property
     def _flat_basis(self) -> Tensor:
@@ -167,7 +167,7 @@ class SkinnedHead:
         places = self._joint_mean + torch.einsum("jck,bk->bjc", self._joint_basis, coefficients)
         eye = torch.eye(3, dtype=rest.dtype, device=rest.device)
         if self._correctives is not None:
-            bend = (rotations - eye).reshape(len(rest), -1)
+            bend = (rotations - eye).flatten(1)
             rest = rest + torch.einsum("clp,bp->bcl", self._correctives, bend)
         turns, shifts = carried(rotations, places, self.model.joints.parents)
         assert self.carriers is not None  # the caller looked

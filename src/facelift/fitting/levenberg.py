@@ -110,8 +110,11 @@ class _Run:
         self.fresh, self.unfactored = self.fresh | stale, self.unfactored | stale
         self.stale = torch.zeros_like(stale)
         groups = (self.unfactored & ~self.done).nonzero()[:, 0]
-        if len(groups):
-            self.system.factor(self.hessian, self.damping, self.fixed, groups)
+        while len(groups):
+            groups = groups[self.system.factor(self.hessian, self.damping, self.fixed, groups)]
+            self.damping[groups] *= 10
+            self.done[groups] = self.damping[groups] > MOST_DAMPING
+            groups = groups[~self.done[groups]]
         self.unfactored = torch.zeros_like(stale)
 
     def _judge(self, accepted: Tensor, ratio: Tensor, ended: Tensor) -> None:
@@ -124,10 +127,10 @@ class _Run:
         self.unfactored |= rejected & self.fresh
         self.stale = (accepted & ~good) | (rejected & ~self.fresh)
         self.fresh &= ~accepted
-        self.damping = damping
-        if self.tolerance > 0:
-            self.converged |= ended & ~self.done
+        if self.tolerance > 0:  # a strongly damped step promises little wherever it is
+            self.converged |= ended & ~self.done & (accepted | (self.damping <= START_DAMPING))
             self.done |= ended
+        self.damping = damping
         self.done |= damping > MOST_DAMPING
 
 

@@ -12,7 +12,8 @@ def load_head(
     name: str, *, assets: Path | None = None, landmarks: Path | None = None, shape: int = 100, expression: int = 100
 ) -> SkinnedModel:
     """`openhead` (of the folder `assets`, or FACELIFT_ASSETS), `procedural`, or a file: a linear model of `facelift
-    morphable`, or FLAME's .pkl or .npz, whose landmark embedding is `landmarks`.
+    morphable`, or FLAME's .pkl or .npz, whose landmark embedding is `landmarks`; `flame`: the file that FACELIFT_FLAME
+    names.
 
     Raises FileNotFoundError, or ValueError naming what was expected and found.
     """
@@ -21,9 +22,7 @@ def load_head(
     if name == "procedural":
         return _procedural()
     if name == "flame":
-        raise ValueError(
-            "--model flame: expected the path of FLAME's file (generic_model.pkl or an .npz), found a name"
-        )
+        name = _flame_file()
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(f"{name}: expected {', '.join(NAMES)} or the file of a head model, found no such file")
@@ -49,6 +48,17 @@ def _procedural() -> SkinnedModel:
     from facelift.morphable.procedural_skinned import procedural_skinned
 
     return procedural_skinned(ProceduralHead())
+
+
+def _flame_file() -> str:
+    """Its licence lets nobody ship it."""
+    found = os.environ.get("FACELIFT_FLAME")
+    if not found:
+        raise ValueError(
+            "--model flame: expected FLAME's file, which comes from flame.is.tue.mpg.de alone, by its path (--model "
+            "generic_model.pkl, or an .npz) or by the variable FACELIFT_FLAME, found neither"
+        )
+    return found
 
 
 def _is_linear(path: Path) -> bool:

@@ -8,6 +8,7 @@ times the camera's derivative (2 x 3) times the basis' rows of that point.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -36,6 +37,11 @@ class Observations:
     """Per px: inverse deviations."""
     focal: Float[Tensor, "b 2"]
     centre: Float[Tensor, "b 2"]
+
+    @cached_property
+    def known(self) -> Bool[Tensor, "b l"]:
+        """Points with weight in either coordinate."""
+        return (self.weights > 0).any(1)
 
     def rows(self, index: Tensor) -> "Observations":
         """The faces of an index."""
@@ -141,7 +147,7 @@ class NormalEquations:
         shift = (observations.centre[..., None] - observations.points) * observations.weights
         error = torch.addcmul(shift, slope, camera[:, :2])
         cost, share = _kernel(error, self.config)
-        behind = ((~in_front) & (observations.weights[:, 0] > 0)).any(-1)
+        behind = (~in_front & observations.known).any(-1)
         if share is not None:
             slope, error = slope * share[:, None], error * share[:, None]
         return _Seen(arm, camera, slope, error, torch.where(behind, torch.inf, cost))
@@ -260,8 +266,3 @@ def _pose_rows(seen: _Seen, camera_rows: Tensor, state: State) -> Float[Tensor, 
     flat = state.place[:, 2, None, None, None] * camera_rows[:, :, :2]
     distance = (camera_rows * state.place[:, None, :, None]).sum(2, keepdim=True)
     return torch.cat([turn, flat, distance], 2).transpose(2, 3)
-
-
-def known(observations: Observations) -> Bool[Tensor, "b l"]:
-    """Points with weight."""
-    return (observations.weights > 0).any(1)

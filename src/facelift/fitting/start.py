@@ -10,7 +10,7 @@ from torch import Tensor
 from facelift.faces.face import Face
 from facelift.fitting.normal_equations import Observations
 from facelift.fitting.state import State
-from facelift.geometry import euler, procrustes
+from facelift.geometry import euler, procrustes, roll_rotation, rotation_from_vector
 from facelift.geometry.arrays import constant
 from facelift.morphable.skinned import SkinnedModel
 
@@ -37,17 +37,11 @@ def turned_starts(
     across = (weights[:, 0] * (source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0])).sum(1)
     spread = (weights * source**2).sum((1, 2)).clamp_min(1e-30)
     size = (torch.hypot(along, across) / spread).clamp_min(1e-6)
-    turn = _roll(torch.atan2(across, along))
+    turn = roll_rotation(torch.atan2(across, along))
     shift = ray_mean[..., 0] - size[:, None] * (turn[:, :2, :2] @ flat_mean)[..., 0]
     place = torch.cat([shift, torch.ones_like(size)[:, None]], 1) / size[:, None]
     b = len(positions)
     return State(turn @ rotation, place, size.new_zeros(b), size.new_zeros(b, 0), size.new_zeros(b, 0))
-
-
-def _roll(angle: Float[Tensor, "b"]) -> Float[Tensor, "b 3 3"]:
-    from facelift.geometry import roll_rotation
-
-    return roll_rotation(angle)
 
 
 def pose_of_face(
@@ -82,8 +76,6 @@ def moved_camera(
 
 def turn_between(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     """The least rotation from one direction to another."""
-    from facelift.geometry import rotation_from_vector
-
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     axis = np.cross(a, b)
     length = np.linalg.norm(axis)

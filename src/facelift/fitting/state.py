@@ -8,6 +8,8 @@ from torch import Tensor
 
 from facelift.geometry.rotation import rotation_from_vector
 
+FARTHER = 1.0
+"""A step moves the log distance by no more."""
 POSE = 6
 """Turn (rad, in the camera's frame, about the head's middle), shift (shares of the distance), log distance."""
 
@@ -33,16 +35,18 @@ class State:
         shifted = torch.stack([x + z * pose[:, 3], y + z * pose[:, 4], z], -1)
         return State(
             rotation_from_vector(pose[:, :3]) @ self.rotation,
-            shifted * pose[:, 5:].clamp(-1, 1).exp(),
+            shifted * pose[:, 5:].clamp(-FARTHER, FARTHER).exp(),
             self.log_focal + focal.sum(-1),
             torch.minimum(torch.maximum(self.coefficients + coefficients, low[:k]), high[:k]),
             torch.minimum(torch.maximum(self.joints + joints, low[k:]), high[k:]),
         )
 
     def step_from(self, before: "State", step: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """The step as it was done: coefficients and joints go no further than their limits."""
+        """The step as it was done: coefficients, joints and distance go no further than their limits."""
         done = torch.cat([self.coefficients - before.coefficients, self.joints - before.joints], 1)
-        return torch.cat([done, step[:, done.shape[1] :]], 1)
+        rest = step[:, done.shape[1] :].clone()
+        rest[:, POSE - 1].clamp_(-FARTHER, FARTHER)
+        return torch.cat([done, rest], 1)
 
     def where(self, chosen: Bool[Tensor, "b"], other: "State") -> "State":
         """This state of the chosen faces, the other of the rest."""

@@ -17,8 +17,9 @@ class LinearSystem(Protocol):
 
     def factor(
         self, hessian: Float[Tensor, "b n n"], damping: Float[Tensor, "m"], fixed: Bool[Tensor, "b n"], groups: Tensor
-    ) -> None:
-        """Of the groups of an index; unknowns that are `fixed` get no step."""
+    ) -> Bool[Tensor, "m"]:
+        """Of the groups of an index; unknowns that are `fixed` get no step. Returns which of these have no factor as
+        their matrix is not positive definite."""
 
     def solve(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """The step -H^-1 g."""
@@ -36,11 +37,12 @@ class Independent:
         self._factors = torch.eye(unknowns, dtype=like.dtype, device=like.device).repeat(faces, 1, 1)
         self._fixed = torch.zeros(faces, unknowns, dtype=torch.bool, device=like.device)
 
-    def factor(self, hessian: Tensor, damping: Tensor, fixed: Tensor, groups: Tensor) -> None:
+    def factor(self, hessian: Tensor, damping: Tensor, fixed: Tensor, groups: Tensor) -> Tensor:
         """One Cholesky decomposition a face of the index."""
         matrix = damped(hessian[groups], damping[groups], fixed[groups])
-        self._factors[groups] = torch.linalg.cholesky_ex(matrix)[0]
+        self._factors[groups], info = torch.linalg.cholesky_ex(matrix)
         self._fixed[groups] = fixed[groups]
+        return info > 0
 
     def solve(self, gradient: Tensor) -> Tensor:
         """Zero for what is fixed."""
@@ -84,8 +86,9 @@ class SharedShape:
     def __post_init__(self) -> None:
         self._parts: list = [None] * self.groups
 
-    def factor(self, hessian: Tensor, damping: Tensor, fixed: Tensor, groups: Tensor) -> None:
+    def factor(self, hessian: Tensor, damping: Tensor, fixed: Tensor, groups: Tensor) -> Tensor:
         """Group by group."""
+        refused = []
         for group in groups.tolist():
             rows = slice(group * self.frames, (group + 1) * self.frames)
             own = hessian[rows].clone()
@@ -93,7 +96,9 @@ class SharedShape:
             held = fixed[rows].clone()
             held[:, : self.shapes] = held[:, : self.shapes].all(0)
             matrix = damped(own, damping[group].expand(self.frames), held)
-            self._parts[group] = self._eliminate(matrix, held)
+            self._parts[group], info = self._eliminate(matrix, held)
+            refused.append(info > 0)
+        return torch.stack(refused)
 
     def _neighbours(self, like: Tensor) -> Tensor:
         """(f, 1) how many frames each is tied to."""
@@ -102,14 +107,16 @@ class SharedShape:
         count[-1] -= 1
         return count
 
-    def _eliminate(self, matrix: Tensor, held: Tensor) -> tuple:
+    def _eliminate(self, matrix: Tensor, held: Tensor) -> tuple[tuple, Tensor]:
+        """Parts of the factor, and a number above 0 where there is none."""
         s = self.shapes
         own, cross, shape = matrix[:, s:, s:], matrix[:, s:, :s], matrix[:, :s, :s].sum(0)
         between = torch.where(held[1:, s:] | held[:-1, s:], 0.0, -self.tie)
         chain = _Chain(own, between)
         pulled = chain.solve(cross)
         complement = shape - torch.einsum("fms,fmt->st", cross, pulled)
-        return chain, cross, pulled, torch.linalg.cholesky_ex(complement)[0], held
+        factor, info = torch.linalg.cholesky_ex(complement)
+        return (chain, cross, pulled, factor, held), info.maximum(chain.info)
 
     def solve(self, gradient: Tensor) -> Tensor:
         """Group by group; the shape's step stands in every frame."""
@@ -137,18 +144,21 @@ class SharedShape:
 
 
 class _Chain:
-    """A symmetric block-tridiagonal matrix: blocks (f, m, m), and diagonals (f - 1, m) between neighbours."""
+    """A symmetric block-tridiagonal matrix: blocks (f, m, m), and diagonals (f - 1, m) between neighbours. `info` is
+    above 0 where it is not positive definite."""
 
     def __init__(self, blocks: Tensor, between: Tensor):
         self._between = between if bool((between != 0).any()) else None
         if self._between is None:
-            self._factors = torch.linalg.cholesky_ex(blocks)[0]
+            self._factors, infos = torch.linalg.cholesky_ex(blocks)
+            self.info = infos.max()
             return
-        factors = [torch.linalg.cholesky_ex(blocks[0])[0]]
+        factors = [torch.linalg.cholesky_ex(blocks[0])]
         for block, tie in zip(blocks[1:], between, strict=True):
-            inverse = torch.cholesky_solve(torch.diag(tie), factors[-1])
-            factors.append(torch.linalg.cholesky_ex(block - tie[:, None] * inverse)[0])
-        self._factors = torch.stack(factors)
+            inverse = torch.cholesky_solve(torch.diag(tie), factors[-1][0])
+            factors.append(torch.linalg.cholesky_ex(block - tie[:, None] * inverse))
+        self._factors = torch.stack([factor for factor, _ in factors])
+        self.info = torch.stack([info for _, info in factors]).max()
 
     def solve(self, right: Float[Tensor, "f m r"]) -> Float[Tensor, "f m r"]:
         if self._between is None:

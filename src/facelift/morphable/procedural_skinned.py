@@ -27,7 +27,7 @@ def procedural_skinned(head: ProceduralHead) -> SkinnedModel:
         coefficient_mean=np.zeros(8, np.float32),
         coefficient_std=np.array([1] * 5 + [_EXPRESSION_STD] * 3, np.float32),
         limits=np.concatenate([np.tile(UNLIMITED, (5, 1)), np.tile([0.0, 1.0], (3, 1))]),
-        name="procedural",
+        name="procedural-head",
         sources=(PROCEDURAL_HEAD,),
         expression_names=head.names,
     )

@@ -20,6 +20,8 @@ from facelift.morphable.linear import POSE, LinearModel
 from facelift.sources import Source
 
 UNLIMITED = np.array([-np.inf, np.inf])
+_FACE_CUTS = {"open-head": "open-face", "procedural": "procedural-face"}
+"""Linear models of our heads hold the face alone, whose vertices are not the heads'."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,9 @@ class SkinnedModel:
         places = constant(self.joints.regressor, shape) @ rest
         rotations = rotation_from_vector(joints)
         if self.correctives is not None:
-            bend = (rotations - constant(np.eye(3), shape)).reshape(*joints.shape[:-2], -1) @ flat(self.correctives)
+            bend = (rotations - constant(np.eye(3), shape)).reshape(*joints.shape[:-2], 9 * joints.shape[-2]) @ flat(
+                self.correctives
+            )
             rest = rest + bend.reshape(*bend.shape[:-1], v, 3)
         turn, shift = carried(rotations, places, self.joints.parents)
         weights = constant(self.joints.weights, shape)
@@ -190,7 +194,7 @@ def skinned_linear(model: LinearModel) -> SkinnedModel:
         coefficient_mean=model.whitening.mean[POSE:].astype(np.float32),
         coefficient_std=model.whitening.std[POSE:].astype(np.float32),
         limits=np.tile(UNLIMITED, (count, 1)),
-        name=model.name,
+        name=_FACE_CUTS.get(model.name, model.name),
         sources=model.sources,
         uv=model.uv,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from facelift.checkpoints.safe_pickle import Budget, Record, StandIn, read_pickle
 
 _CHUMPY, _COLUMNS = "chumpy.ch.Ch", "scipy.sparse.csc_matrix"
-_LARGEST = 1 << 24
+_LARGEST = 1 << 22
 """Numbers that the sparse matrices of a file are written out to; FLAME's has 25,115."""
 
 

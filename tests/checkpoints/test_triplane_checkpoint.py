@@ -182,7 +182,7 @@ def with_planes(tree, *planes):
 
 
 def test_planes_that_the_file_names_are_compared(tmp_path):
-    """EG3D's slip is in its files; files made since it was mended have other planes and are not taken for it."""
+    """EG3D's slip is in its files; successors that mended it have other planes and are not taken for it."""
     network = made(tiny())
     slip, mended = ([X, Y, Z], [X, Z, Y], [Z, X, Y]), ([X, Y, Z], [X, Z, Y], [Z, Y, X])
     for planes, fine in ((slip, True), (mended, False)):

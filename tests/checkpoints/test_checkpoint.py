@@ -275,3 +275,38 @@ def test_command_lists_and_converts(network, tmp_path, capsys):
     with pytest.raises(ValueError, match="expected source code of 'Nobody', found TriPlaneGenerator"):
         inspect(InspectConfig(network, source="Nobody"))
     assert len(describe(open_checkpoint(network), tensors=False)) < len(describe(open_checkpoint(network)))
+
+
+def test_tensors_of_one_memory_are_converted(tmp_path):
+    """Tied weights, a view of others and an empty tensor; safetensors itself refuses the first two."""
+    tied = torch.arange(6.0)
+    held = {"a": tied, "b": tied, "c": tied[2:].view(2, 2), "d": tied[:0], "e": tied.view(2, 3).T}
+    torch.save(held, tmp_path / "tied.pth")
+    inspect(InspectConfig(tmp_path / "tied.pth", convert=tmp_path / "apart.safetensors"))
+    assert same(open_checkpoint(tmp_path / "apart.safetensors").tensors, held)
+
+
+def test_nothing_of_a_file_steers_the_terminal(tmp_path, capsys):
+    evil = "\x1b[2J\x1b]0;title\x07\x9b31m\u202e\r"
+    path = write(
+        tmp_path / "evil.pkl",
+        {"G_ema": nested({f"a{evil}": torch.zeros(2)}, {"": {f"key{evil}\n": f"value{evil}\n", "list": [evil]}})},
+    )
+    source = f"def f():\n\treturn 1{evil}\n"
+    path.write_bytes(path.read_bytes().replace(*_renamed(SOURCE, source)))
+    inspect(InspectConfig(path, convert=tmp_path / "out.safetensors"))
+    listed = capsys.readouterr().out
+    inspect(InspectConfig(path, source="all"))
+    shown = capsys.readouterr().out
+    assert "a\\x1b[2J" in listed and "value\\u001b[2J" in listed and "def f():\n\treturn 1\\x1b[2J" in shown
+    path.write_bytes(b"c\x1b[2Jos\nsystem\n.")
+    with pytest.raises(ValueError) as refused:
+        inspect(InspectConfig(path))
+    for text in (listed, shown, (tmp_path / "out.md").read_text(), str(refused.value)):
+        assert not set(text) & set("\x1b\x07\x9b\u202e\r")
+    assert "\\x1b[2Jos.system" in str(refused.value)
+
+
+def _renamed(old: str, new: str) -> tuple[bytes, bytes]:
+    """Texts as a pickle of protocol 4 has them: a length, then UTF-8."""
+    return tuple(b"\x8c" + bytes([len(text.encode())]) + text.encode() for text in (old, new))  # type: ignore[return-value]

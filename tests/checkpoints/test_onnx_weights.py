@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from facelift.checkpoints.onnx_weights import start_from_exported
+from facelift.checkpoints.onnx_weights import read_exported, start_from_exported
 from facelift.exporting.onnx_file import ExportConfig, export, probe
 from facelift.models.lifter import Lifter
 
@@ -84,3 +84,24 @@ def test_other_files_are_refused(exported, images, tmp_path):
         start_from_exported(Lifter(), tmp_path / "b.onnx", images)
     with pytest.raises(ValueError, match=r"expected .* tensors of Lifter"):
         start_from_exported(Lifter(encoder="vit_b16"), exported, torch.zeros(1, 3, 224, 224))
+
+
+@pytest.mark.parametrize("place", ["beside", "absolute", "above"])
+def test_no_other_file_is_opened_at_a_graphs_word(tmp_path, monkeypatch, place):
+    """ONNX's own reader of a tensor takes the path as from the current folder, whatever folder the graph lies in."""
+    from onnx import TensorProto, helper, save
+
+    from facelift.checkpoints.checkpoint import open_checkpoint
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "secret.bin").write_bytes(b"secrets.")
+    monkeypatch.chdir(tmp_path)
+    entry = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    location = {"beside": "secret.bin", "absolute": str(tmp_path / "secret.bin"), "above": "../secret.bin"}[place]
+    entry.external_data.add(key="location", value=location)
+    value = helper.make_tensor_value_info("w", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [value], [entry])
+    save(helper.make_model(graph), "sub/evil.onnx")
+    for read in (open_checkpoint, read_exported):
+        with pytest.raises(ValueError, match=r"sub/evil\.onnx: .* weights of w in another file, which is not opened"):
+            read("sub/evil.onnx")

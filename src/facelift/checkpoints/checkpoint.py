@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facelift.archives import read_npz
-from facelift.checkpoints.old_arrays import OLD_ARRAYS, plain_array
+from facelift.archives import DAMAGED, read_npz
+from facelift.checkpoints.onnx_weights import read_graph
 from facelift.checkpoints.pickled_tensors import TENSORS
 from facelift.checkpoints.safe_load import read_torch
-from facelift.checkpoints.safe_pickle import Budget, Record, read_pickle
-from facelift.checkpoints.stylegan_pickle import NetworkPickle, read_network_pickle, walk
+from facelift.checkpoints.safe_pickle import Budget, Record, bytes_of, read_pickle
+from facelift.checkpoints.scientific_pickle import NAMES, plain_array, written_out
+from facelift.checkpoints.stylegan_pickle import NetworkPickle, plain, read_network_pickle, walk
 from facelift.checkpoints.torchscript import read_torchscript
 
 SETTINGS = "facelift-settings"
@@ -73,7 +74,7 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
             return _flat(path, kind, _onnx(path))
     if _mentions(path, b"_reconstruct_persistent_obj"):
         return _network(path, read_network_pickle(path))
-    return _flat(path, "pickle", read_pickle(path, "weights", more={**TENSORS, **OLD_ARRAYS}))
+    return _flat(path, "pickle", read_pickle(path, "weights", more={**TENSORS, **NAMES}))
 
 
 def kind_of(path: Path) -> str:
@@ -86,7 +87,7 @@ def kind_of(path: Path) -> str:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        except zipfile.BadZipFile as error:
+        except DAMAGED as error:
             raise ValueError(f"{path}: expected a file of weights, found a damaged archive ({error})") from error
         if any(name.endswith("/constants.pkl") for name in names):
             return "TorchScript"
@@ -127,15 +128,7 @@ def _safetensors(path: Path) -> Checkpoint:
 
 
 def _onnx(path: Path) -> dict[str, Any]:
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)  # other files are not opened at this file's word
-        held: dict[str, Any] = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
-    except (DecodeError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: expected an ONNX graph, found a file that does not load: {error}") from error
+    model, held = read_graph(path)
     if not model.graph.node:
         raise ValueError(f"{path}: expected an ONNX graph, found a file without any operation")
     shown = {entry.key: entry.value for entry in model.metadata_props}
@@ -149,12 +142,15 @@ def _onnx(path: Path) -> dict[str, Any]:
 def _flat(path: Path, kind: str, held: Any, sources: Mapping[str, str] | None = None) -> Checkpoint:
     """What lies in dictionaries and lists, by the keys on the way there."""
     found = Checkpoint(path, kind, {}, {}, dict(sources or {}))
-    budget, waiting = Budget(), [("", held)]
+    made = bytes_of(sum(part.nbytes for part in held.values()) if kind == "npz" else path.stat().st_size)
+    budget, numbers, waiting = Budget(), written_out(), [("", held)]
     while waiting:
         name, value = waiting.pop()
         try:
-            budget.spend()
-            value = plain_array(value)
+            budget.spend(1 + len(value) // 1000 if isinstance(value, str) else 1)
+            value = plain_array(value, numbers)
+            if isinstance(value, np.ndarray) or _dense(value):
+                made.spend(value.nbytes)
         except pickle.UnpicklingError as error:
             raise ValueError(f"{path}: expected weights, found {error}") from error
         parts = _parts(value)
@@ -171,14 +167,18 @@ def _parts(value: Any) -> list[tuple[Any, Any]]:
     return list(enumerate(value)) if nested else []
 
 
+def _dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
 def _keep(found: Checkpoint, name: str, value: Any) -> None:
-    if isinstance(value, Tensor):
+    if _dense(value):
         found.tensors[name] = value
     elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         found.tensors[name] = torch.tensor(np.array(value, value.dtype.newbyteorder("=")))
-    elif isinstance(value, bool | int | float | str | None):
+    elif plain(value):
         found.settings[name] = value
-    elif isinstance(value, list | tuple) and len(value) <= 64 and all(isinstance(v, int | float | str) for v in value):
+    elif isinstance(value, list | tuple) and len(value) <= 64 and all(v is not None and plain(v) for v in value):
         found.settings[name] = list(value)
     else:
         found.settings[name] = f"({type(value).__name__}, not shown)"

@@ -1,17 +1,43 @@
 """Weights of our own exported networks, read back for further training."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from facelift.checkpoints.printable import printable
 from facelift.checkpoints.safe_load import fill
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 YOUNG = ("marks.", "decoder.look.")
 """Beginnings of the names of the lifter's modules that older files lack."""
 _PREFIX = "model."
+
+
+def read_graph(path: Path | str) -> tuple["ModelProto", dict[str, np.ndarray]]:
+    """(the graph, its weights by name). No other file is opened at this one's word. Raises FileNotFoundError, or
+    ValueError for a file that is no ONNX graph or keeps weights in other files."""
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import numpy_helper
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected weights in ONNX format, found no such file")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        for entry in model.graph.initializer:
+            if entry.data_location == onnx.TensorProto.EXTERNAL or entry.external_data:
+                raise ValueError(f"weights of {printable(entry.name)} in another file, which is not opened")
+        return model, {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    except (DecodeError, ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            f"{path}: expected weights in ONNX format, found a file that does not load: {error}"
+        ) from error
 
 
 def read_exported(path: Path | str) -> dict[str, Tensor]:
@@ -22,20 +48,10 @@ def read_exported(path: Path | str) -> dict[str, Tensor]:
     networks that never learned cannot be read. Raises FileNotFoundError, or
     ValueError for a file that is no ONNX graph.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import numpy_helper
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected weights in ONNX format, found no such file")
-    try:
-        graph = onnx.load(str(path)).graph
-    except DecodeError as error:
-        raise ValueError(f"{path}: expected weights in ONNX format, found a file that does not load") from error
-    tensors = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
-    products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    model, tensors = read_graph(path)
+    products = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
     state = {name: value for name, value in tensors.items() if name.startswith(_PREFIX)}
-    for node in graph.node:
+    for node in model.graph.node:
         if node.op_type != "Add":
             continue
         bias = next((name for name in node.input if name.startswith(_PREFIX) and name.endswith(".bias")), None)

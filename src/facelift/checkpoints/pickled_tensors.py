@@ -27,7 +27,7 @@ STORAGE_DTYPES = {
 
 
 def rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_gradients: Any) -> Tensor:
-    """A tensor of its own memory. Refuses views that reach out of the storage, or that are larger than it."""
+    """A view of the storage, whose memory all its tensors share. Refuses those that reach out of it or are larger."""
     if not isinstance(storage, Tensor) or storage.ndim != 1:
         raise pickle.UnpicklingError(f"a tensor of {brief(storage)}")
     numbers = (offset, *size, *stride)
@@ -38,7 +38,7 @@ def rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_gradients: Any)
         count, last = count * length, last + (length - 1) * step
     if count and (last >= len(storage) or count > len(storage)):
         raise pickle.UnpicklingError(f"a tensor of shape {brief(size)} in a storage of {len(storage)} numbers")
-    return storage.as_strided(size, stride, offset).clone() if count else storage.new_zeros(size)
+    return storage.as_strided(size, stride, offset) if count else storage.new_zeros(size)
 
 
 def nested_storage(data: Any) -> Tensor:
@@ -64,7 +64,9 @@ TENSORS: Mapping[tuple[str, str], Any] = {
 
 
 def stored_outside(read: Callable[[str], bytes]) -> Callable[[Any], Tensor]:
-    """A `persistent_load` for archives that keep each storage in a file, of which `read` gives the bytes by its key."""
+    """A `persistent_load` for archives that keep each storage in a file, of which `read` gives the bytes by its key;
+    it reads each once."""
+    seen: dict[str, bytearray] = {}
 
     def load(reference: Any) -> Tensor:
         match reference:
@@ -72,9 +74,9 @@ def stored_outside(read: Callable[[str], bytes]) -> Callable[[Any], Tensor]:
                 dtype = STORAGE_DTYPES[kind]
             case _:
                 raise pickle.UnpicklingError(f"a storage {brief(reference)}")
-        data = read(key)
+        data = seen[key] = seen[key] if key in seen else bytearray(read(key))
         if len(data) < count * dtype.itemsize:
             raise pickle.UnpicklingError(f"a storage of {count} numbers in {len(data)} bytes")
-        return torch.frombuffer(bytearray(data), dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+        return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
 
     return load

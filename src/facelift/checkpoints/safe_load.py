@@ -3,12 +3,16 @@
 import io
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
+
+from facelift.archives import check_sizes
+from facelift.checkpoints.printable import printable
 
 _REFUSALS = (
     pickle.UnpicklingError,
@@ -20,7 +24,9 @@ _REFUSALS = (
     AttributeError,
     AssertionError,
     MemoryError,
+    OSError,
     struct.error,
+    zipfile.BadZipFile,
 )
 """What torch.load raises on files that ask for code, and on files of which bytes were changed or cut off."""
 
@@ -34,13 +40,22 @@ def read_torch(path: Path | str | bytes, *, name: str | None = None) -> Any:
     if not isinstance(path, bytes) and not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a torch checkpoint, found no such file")
     try:
-        file = io.BytesIO(path) if isinstance(path, bytes) else path
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with io.BytesIO(path) if isinstance(path, bytes) else Path(path).open("rb") as file:
+            _check_archive(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _REFUSALS as error:
         called = name or (len(path) if isinstance(path, bytes) else path)
         raise ValueError(
             f"{called}: expected a torch file of tensors alone, found one that torch refuses ({_reason(error)})"
         ) from error
+
+
+def _check_archive(file: BinaryIO | io.BytesIO) -> None:
+    """Raises ValueError for an archive whose members unpack to far more than it. Old files of torch are none."""
+    if file.read(2) == b"PK":
+        with zipfile.ZipFile(file) as archive:
+            check_sizes(archive, file.seek(0, io.SEEK_END))
+    file.seek(0)
 
 
 def _reason(error: BaseException) -> str:
@@ -92,7 +107,7 @@ def fill(
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+    return ", ".join(map(printable, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
 
 
 def _describe(loaded: Any) -> str:

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from facelift.checkpoints.printable import printable
+
 REFUSALS = (
     pickle.UnpicklingError,
     EOFError,
@@ -78,14 +80,28 @@ class Record:
 class Budget:
     """Counts what is looked at: a list of two of the list before, a hundred times, has no end."""
 
-    def __init__(self, items: int = 50_000):
-        self.left = items
+    def __init__(self, left: int = 50_000, found: str = "a structure without end"):
+        self.left, self.found = left, found
 
-    def spend(self) -> None:
-        """One item. Raises pickle.UnpicklingError when all are spent."""
-        self.left -= 1
+    def spend(self, count: int = 1) -> None:
+        """So many items. Raises pickle.UnpicklingError when all are spent."""
+        self.left -= count
         if self.left < 0:
-            raise pickle.UnpicklingError("a structure without end")
+            raise pickle.UnpicklingError(self.found)
+
+
+def bytes_of(length: int) -> Budget:
+    """For what a file of so many bytes may make. Nothing is packed in it: what is far larger names one part often."""
+    return Budget(8 * length + (64 << 20), f"more arrays and text than a file of {length:,} bytes holds")
+
+
+def _weight(made: Any) -> int:
+    """About the bytes of what a stand-in made; those of a tensor even where it shares them."""
+    size = getattr(made, "nbytes", None)
+    if isinstance(size, int):
+        return 64 + size
+    each = 1 if isinstance(made, bytes | str) else 64
+    return 64 + each * len(made) if isinstance(made, bytes | str | dict | list | tuple | set) else 64
 
 
 class _Dtype:
@@ -109,11 +125,15 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An empty array that takes shape, dtype and elements from its state."""
+    """An empty array that takes shape, dtype and elements from its state, once: a second state would free memory that
+    may be in use."""
 
-    __slots__ = ()
+    __slots__ = ("filled",)
 
     def __setstate__(self, state: tuple) -> None:  # type: ignore[override]
+        if hasattr(self, "filled"):
+            raise pickle.UnpicklingError("a second state for an array")
+        self.filled = True
         _version, shape, dtype, fortran, data = state
         data, kind = _bytes(data), dtype.numpy() if isinstance(dtype, _Dtype) else None
         if kind is None or not all(isinstance(length, int) and length >= 0 for length in shape):
@@ -125,10 +145,12 @@ class _Array(np.ndarray):
 
 
 def _from_bytes(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
-    """The array of a buffer; NumPy's ValueError where their sizes differ, or for objects."""
-    if not isinstance(dtype, _Dtype):
-        raise pickle.UnpicklingError("an array without a dtype")
-    return np.frombuffer(_bytes(data), dtype.numpy()).reshape(shape, order=order)
+    """The array over bytes, which nothing can change or free; NumPy's ValueError where their sizes differ, or for
+    objects. No other buffer: one of objects would show addresses."""
+    data = _bytes(data)
+    if not isinstance(dtype, _Dtype) or type(data) is not bytes:
+        raise pickle.UnpicklingError(f"an array of {brief(dtype)} over {brief(data)}")
+    return np.frombuffer(data, dtype.numpy()).reshape(shape, order=order)
 
 
 def _bytes(data: Any) -> Any:
@@ -208,6 +230,7 @@ class SafeUnpickler(_Interpreter):
         data = file.read()
         super().__init__(io.BytesIO(data), encoding=encoding)  # a length beyond the end takes no memory there
         self._length, self._records, self._allowed = len(data), records, {**ALLOWED, **(more or {})}
+        self.made = bytes_of(len(data))
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in."""
@@ -217,7 +240,7 @@ class SafeUnpickler(_Interpreter):
         inside = any(f"{module}.".startswith(f"{package}.") for package in self._records)
         if inside and _NAME.fullmatch(kind):
             return StandIn(lambda *arguments: Record(kind, *arguments))
-        raise pickle.UnpicklingError(f"a call of {kind}")
+        raise pickle.UnpicklingError(f"a call of {printable(kind)}")
 
     def get_extension(self, code: int) -> None:
         """Refused: what a number means is up to the process that reads."""
@@ -226,7 +249,9 @@ class SafeUnpickler(_Interpreter):
     def _call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, StandIn) or type(arguments) is not tuple:
             raise pickle.UnpicklingError(f"a call of {brief(function)} with {brief(arguments)}")
-        self.stack.append(function(*arguments))
+        made = function(*arguments)
+        self.made.spend(_weight(made))
+        self.stack.append(made)
 
     def _instantiate(self, function: Any, arguments: Any) -> None:
         self._call(function, tuple(arguments))
@@ -245,6 +270,7 @@ class SafeUnpickler(_Interpreter):
         if not isinstance(target, (_Array, _Dtype, Record)):
             raise pickle.UnpicklingError(f"a state for {brief(target)}")
         target.__setstate__(state)
+        self.made.spend(_weight(target))
 
     def _set_items(self, items: list, target: Any) -> None:
         if type(target) is not dict or len(items) % 2:

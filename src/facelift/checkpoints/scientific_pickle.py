@@ -6,13 +6,16 @@ Their classes are stood in for by ones that only keep the state that the file gi
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
-from facelift.checkpoints.safe_pickle import Record, StandIn, read_pickle
+from facelift.checkpoints.safe_pickle import Budget, Record, StandIn, read_pickle
 
 _CHUMPY, _COLUMNS = "chumpy.ch.Ch", "scipy.sparse.csc_matrix"
+_LARGEST = 1 << 22
+"""Numbers that the sparse matrices of a file are written out to; FLAME's has 25,115."""
 
 
 def _record(kind: str) -> StandIn:
@@ -36,6 +39,7 @@ NAMES: Mapping[tuple[str, str], Any] = {
     **{(module, "object"): _OBJECT for module in ("builtins", "__builtin__")},
     **{(module, "_reconstructor"): StandIn(_reconstructed) for module in ("copyreg", "copy_reg")},
 }
+"""For `SafeUnpickler`; `plain_array` makes arrays of what comes out."""
 
 
 def read_scientific_pickle(path: Path | str, what: str) -> dict[str, Any]:
@@ -46,32 +50,58 @@ def read_scientific_pickle(path: Path | str, what: str) -> dict[str, Any]:
     held = read_pickle(path, what, more=NAMES)
     if not isinstance(held, dict):
         raise ValueError(f"{path}: expected {what} as a pickled dictionary, found {type(held).__name__}")
+    numbers = written_out()
     try:
-        return {_text(name): _array(value) for name, value in held.items()}
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, MemoryError) as error:
-        raise ValueError(f"{path}: expected {what}, found an array in it that does not fit: {error!r}") from error
+        return {_text(name): plain_array(value, numbers) for name, value in held.items()}
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: expected {what}, found {error}") from error
 
 
 def _text(name: Any) -> str:
     return name.decode("latin1") if isinstance(name, bytes) else str(name)
 
 
-def _array(value: Any) -> Any:
-    if not isinstance(value, Record):
+def written_out() -> Budget:
+    """The numbers that sparse matrices of one file may have together."""
+    return Budget(_LARGEST, f"sparse matrices of more than {_LARGEST:,} numbers")
+
+
+def plain_array(value: Any, numbers: Budget) -> Any:
+    """The numbers of a Chumpy array or sparse matrix; any other value as it is. Raises pickle.UnpicklingError for one
+    whose parts do not fit each other, or for more than `numbers`."""
+    if not isinstance(value, Record) or value.kind not in (_CHUMPY, _COLUMNS):
         return value
-    return np.asarray(value.state["x"]) if value.kind == _CHUMPY else _dense(value.state)
+    state = value.state if isinstance(value.state, dict) else {}
+    if value.kind == _COLUMNS:
+        return _dense(state, numbers)
+    if not isinstance(state.get("x"), np.ndarray):
+        raise pickle.UnpicklingError("an array of Chumpy without its numbers")
+    return np.asarray(state["x"])
 
 
-def _dense(state: dict[str, Any]) -> np.ndarray:
-    """The matrix of its columns' parts; entries that are named twice add up."""
-    shape = state["_shape"] if "_shape" in state else state["shape"]
-    rows, columns = (int(length) for length in shape)
-    data, indices, starts = (np.asarray(state[name]) for name in ("data", "indices", "indptr"))
+def _dense(state: dict[str, Any], numbers: Budget) -> np.ndarray:
+    """Columns one after the other: `indptr` says where each begins, `indices` the rows, `data` the values; entries that
+    are named twice add up."""
+    shape: Any = state.get("_shape", state.get("shape"))
+    parts = [state.get(name) for name in ("data", "indices", "indptr")]
+    pair = type(shape) is tuple and len(shape) == 2 and all(isinstance(side, int | np.integer) for side in shape)
+    kinds = ["iuf", "iu", "iu"]
+    if not pair or not all(_flat(part, kind) for part, kind in zip(parts, kinds, strict=True)) or min(shape) < 0:
+        raise pickle.UnpicklingError(f"a sparse matrix of shape {brief(shape)} whose parts do not fit")
+    rows, columns = map(int, shape)
+    data, indices, starts = map(np.asarray, parts)
+    numbers.spend(rows * columns)
     starts = starts.astype(np.int64)
-    counts = starts[1:] - starts[:-1]
-    fits = len(starts) == columns + 1 and starts[0] == 0 and (counts >= 0).all() and counts.sum() == len(data)
-    if not fits or len(indices) != len(data) or (len(data) and not 0 <= indices.min() <= indices.max() < rows):
-        raise ValueError(f"a sparse matrix of {rows} x {columns} whose parts do not fit")
+    counts = np.diff(starts)
+    fits = len(starts) == columns + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
+    if not fits or len(indices) != len(data):
+        raise pickle.UnpicklingError(f"a sparse matrix of shape {shape} whose parts do not fit")
+    if len(data) and not 0 <= indices.min() <= indices.max() < rows:
+        raise pickle.UnpicklingError(f"a sparse matrix of shape {shape} with entries outside of it")
     dense = np.zeros((rows, columns), data.dtype)
-    np.add.at(dense, (indices, np.repeat(np.arange(columns), counts)), data)
+    np.add.at(dense, (indices.astype(np.int64), np.repeat(np.arange(columns), counts)), data)
     return dense
+
+
+def _flat(part: Any, kinds: str) -> bool:
+    return isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in kinds

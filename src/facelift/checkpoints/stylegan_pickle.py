@@ -21,6 +21,8 @@ from facelift.checkpoints.safe_pickle import REFUSALS, Budget, Record, SafeUnpic
 PACKAGES = ("training", "torch_utils", "dnnlib", "torch.nn.modules")
 """Whose classes become records."""
 _DEPTH = 64
+_SMALL = 64
+"""Numbers of a tensor that is no parameter and no buffer, as a renderer's `plane_axes`, which count as a setting."""
 _MODULE = {"_parameters", "_buffers", "_modules"}
 
 
@@ -32,7 +34,7 @@ class Module:
     tensors: dict[str, Tensor]
     """Parameters and persistent buffers by name, those of its own modules under theirs."""
     settings: dict[str, Any]
-    """What plain values were set on it: numbers, text, and lists and dictionaries of these."""
+    """What plain values were set on it: numbers, text, small tensors, and lists and dictionaries of these."""
     modules: "dict[str, Module]"
 
 
@@ -135,10 +137,17 @@ def _plain(values: dict[str, Any], budget: Budget) -> dict[str, Any]:
     return _kept(values, 8, budget)
 
 
+def plain(value: Any) -> bool:
+    """Whether it is a number or text; integers beyond 1024 bits are no settings, and take long to write."""
+    return isinstance(value, bool | float | str | None) or (isinstance(value, int) and value.bit_length() <= 1024)
+
+
 def _kept(value: Any, depth: int, budget: Budget) -> Any:
-    budget.spend()
-    if isinstance(value, bool | int | float | str | None):
+    budget.spend(1 + len(value) // 1000 if isinstance(value, str) else 1)
+    if plain(value):
         return value
+    if isinstance(value, Tensor) and value.numel() <= _SMALL:
+        return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
     if depth and isinstance(value, list | tuple):

@@ -3,10 +3,10 @@ text. `torch.jit.load` would compile and, where a class asks for it, run what is
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
+from facelift.archives import DAMAGED, check_sizes, read_member
 from facelift.checkpoints.pickled_tensors import TENSORS, stored_outside
 from facelift.checkpoints.safe_load import read_torch
 from facelift.checkpoints.safe_pickle import REFUSALS, Budget, Record, SafeUnpickler, StandIn
@@ -27,22 +27,23 @@ def read_torchscript(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
         raise FileNotFoundError(f"{path}: expected a TorchScript archive, found no such file")
     try:
         with zipfile.ZipFile(path) as archive:
+            check_sizes(archive, path.stat().st_size)
             root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).removesuffix(
                 "constants.pkl"
             )
             held = _as_dictionary(_load(archive, root, "data"), Budget())
             files = [name.removeprefix(root) for name in archive.namelist() if name.startswith(root)]
             sources = {
-                name.removeprefix("code/"): archive.read(root + name).decode("utf-8", "replace")
+                name.removeprefix("code/"): read_member(archive, root + name).decode("utf-8", "replace")
                 for name in files
                 if name.startswith("code/") and name.endswith(".py")
             }
             extra = {
-                name.removeprefix("extra/"): _nested(archive.read(root + name), f"{path}: {name}")
+                name.removeprefix("extra/"): _extra(archive, root + name, f"{path}: {name}")
                 for name in files
                 if name.startswith("extra/")
             }
-    except (*REFUSALS, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, StopIteration) as error:
+    except (*REFUSALS, *DAMAGED, StopIteration) as error:
         raise ValueError(
             f"{path}: expected a TorchScript archive, found {error or 'a file that does not load'}"
         ) from error
@@ -51,9 +52,9 @@ def read_torchscript(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _load(archive: zipfile.ZipFile, root: str, name: str) -> Any:
-    file = io.BytesIO(archive.read(f"{root}{name}.pkl"))
+    file = io.BytesIO(read_member(archive, f"{root}{name}.pkl"))
     unpickler = SafeUnpickler(file, more=_NAMES, records=("__torch__",))
-    unpickler.persistent_load = stored_outside(lambda key: archive.read(f"{root}{name}/{key}"))
+    unpickler.persistent_load = stored_outside(lambda key: read_member(archive, f"{root}{name}/{key}"))
     return unpickler.load()
 
 
@@ -67,7 +68,8 @@ def _as_dictionary(value: Any, budget: Budget) -> Any:
     return value
 
 
-def _nested(data: bytes, name: str) -> Any:
-    if data[:4] == b"PK\x03\x04" or data[:4] == b"\x80\x02\x8a\x0a":
-        return read_torch(data, name=name)
-    return len(data)
+def _extra(archive: zipfile.ZipFile, member: str, name: str) -> Any:
+    """A torch file's tensors, or the number of bytes, of which no more are unpacked."""
+    if read_member(archive, member, 4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a"):
+        return read_torch(read_member(archive, member), name=name)
+    return archive.getinfo(member).file_size

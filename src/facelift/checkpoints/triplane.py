@@ -14,13 +14,20 @@ from facelift.checkpoints.safe_load import fill
 from facelift.geometry.gan_cameras import front_label
 from facelift.models.stylegan2 import Noise, SynthesisConfig
 from facelift.models.triplane import TriPlaneConfig, TriPlaneGenerator
-from facelift.models.volume import RayConfig
+from facelift.models.volume import AXES, RayConfig
 
 NETWORK = "G_ema"
-_REFUSED = {"white_back": (False,), "disparity_space_sampling": (False,), "clamp_mode": ("softplus",)}
-"""Settings of rendering that are not implemented with other values than these."""
-SMALL = "facelift-small-gan"
-"""Setting by which a converted file of our own says what it is."""
+_REFUSED = {
+    "white_back": (False,),
+    "disparity_space_sampling": (False,),
+    "clamp_mode": ("softplus",),
+    "decoder_activation": ("sigmoid",),
+    "superresolution_module": ("SuperresolutionHybrid8XDC", "SuperresolutionHybrid8X"),
+    "sr_antialias": (True,),
+}
+"""Settings of rendering that are not implemented with other values than these; of classes, their last name."""
+_UNUSED = "t_mapping."
+"""PanoHead's second mapping, from a latent to a shift of the camera: for its training alone."""
 
 
 def load_generator(path: Path | str) -> TriPlaneGenerator:
@@ -36,8 +43,11 @@ def load_generator(path: Path | str) -> TriPlaneGenerator:
     found = open_checkpoint(path)
     if not any(name.startswith(f"{NETWORK}.backbone.") for name in found.tensors):
         raise ValueError(f"{path}: expected tensors {NETWORK}.backbone.* of EG3D or PanoHead, found none")
-    state = found.part(NETWORK)
+    state = {name: tensor for name, tensor in found.part(NETWORK).items() if not name.startswith(_UNUSED)}
     config = config_of(state, found)
+    _check_axes(found, config.axes)
+    rate = _rate(found)
+    state |= {name: rate * tensor for name, tensor in state.items() if rate != 1 and name.startswith("decoder.net.")}
     network = TriPlaneGenerator(config)
     fill(network, state, path=path, names=_file_names(network.state_dict(), state))
     return network.eval().requires_grad_(False)
@@ -73,10 +83,11 @@ def _tuples(noted: dict[str, Any]) -> dict[str, Any]:
 def config_of(state: dict[str, Tensor], found: Checkpoint) -> TriPlaneConfig:
     """Sizes by the tensors, the rest by the file's settings. Raises ValueError for what is not implemented."""
     settings = found.settings.get(NETWORK) or {}
-    rendering = settings.get("rendering_kwargs") or {}
+    rendering = _rendering(found)
     for key, allowed in _REFUSED.items():
-        if rendering.get(key, allowed[0]) not in allowed:
-            raise ValueError(f"{found.path}: expected {key} = {allowed[0]!r}, found {rendering[key]!r}")
+        value = rendering.get(key, allowed[0])
+        if (value.rpartition(".")[2] if isinstance(value, str) else value) not in allowed:
+            raise ValueError(f"{found.path}: expected {key} = {allowed[0]!r}, found {value!r}")
     try:
         widths = _widths(state, "backbone.synthesis")
         clamp = _clamp(found, "backbone.synthesis.b4.conv1", None)
@@ -108,13 +119,42 @@ def config_of(state: dict[str, Tensor], found: Checkpoint) -> TriPlaneConfig:
             upsampler_noise=cast(Noise, rendering.get("superresolution_noise_mode", "none")),
             background=behind,
             own_rgb=_prefix(state, "torgb.weight", ("torgb", "decoder.torgb")) is not None,
-            c_scale=float(rendering.get("c_scale", 1.0)),
+            c_scale=_condition_scale(rendering),
             look_at=_pivot(rendering.get("avg_camera_pivot"), (0, 0, 0) if behind or depth > 1 else (0, 0, 0.2)),
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise ValueError(
             f"{found.path}: expected EG3D's or PanoHead's tensors, found none that fit: {error}"
         ) from error
+
+
+def _rendering(found: Checkpoint) -> dict[str, Any]:
+    return (found.settings.get(NETWORK) or {}).get("rendering_kwargs") or {}
+
+
+def _condition_scale(rendering: dict[str, Any]) -> float:
+    """0 where the mapping learned without a condition. Files whose settings name no scale are read with 0, too, by the
+    released code; a file without settings is taken for FFHQ's, with 1."""
+    if rendering.get("c_gen_conditioning_zero"):
+        return 0.0
+    return float(rendering.get("c_scale", 0.0 if rendering else 1.0))
+
+
+def _rate(found: Checkpoint) -> float:
+    """The decoder's `decoder_lr_mul`, by which its weights and biases count."""
+    rate = _rendering(found).get("decoder_lr_mul", 1)
+    if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+        raise ValueError(f"{found.path}: expected decoder_lr_mul above 0, found {rate!r}")
+    return float(rate)
+
+
+def _check_axes(found: Checkpoint, family: str) -> None:
+    """Compares the planes that the renderer was saved with, where it was, with those that its kind is read with: rows
+    of unit vectors, what lies along a plane's columns, rows and depth."""
+    noted = (found.settings.get(f"{NETWORK}.renderer") or {}).get("plane_axes")
+    wanted = [[[float(axis == k) for k in range(3)] for axis in plane] for plane in AXES[family]]
+    if noted is not None and noted != wanted:
+        raise ValueError(f"{found.path}: expected plane_axes of {family}, {wanted}, found {noted}")
 
 
 def _widths(state: dict[str, Tensor], prefix: str) -> tuple[int, ...]:
@@ -132,8 +172,7 @@ def _prefix(state: Iterable[str], name: str, known: tuple[str, ...]) -> str | No
 
 
 def _background_prefix(state: Iterable[str]) -> str | None:
-    """Of the synthesis network that is not the backbone's, by its constant: its name in PanoHead's files is not known
-    to us."""
+    """Of the synthesis network that is not the backbone's, by its constant: `bcg_synthesis` in PanoHead's files."""
     for name in state:
         if name.endswith(".b4.const") and not name.startswith("backbone."):
             return name.removesuffix(".b4.const")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from facelift.atomic import written_whole
+from facelift.checkpoints.printable import printable
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from facelift.checkpoints.checkpoint import Checkpoint
 
 
@@ -33,7 +36,10 @@ def inspect(config: InspectConfig) -> None:
     """Prints what the config asks for. Raises ValueError for a file that is refused, naming why."""
     from facelift.checkpoints.checkpoint import open_checkpoint
 
-    found = open_checkpoint(config.file)
+    try:
+        found = open_checkpoint(config.file)
+    except ValueError as error:
+        raise ValueError(printable(str(error), "\n")) from error
     if config.source is not None:
         print(_source(found, config.source))
     else:
@@ -43,19 +49,20 @@ def inspect(config: InspectConfig) -> None:
 
 
 def describe(found: "Checkpoint", *, tensors: bool = True) -> list[str]:
-    """Lines: kind, counts, tensors, settings, names of source code."""
+    """Lines: kind, counts, tensors, settings, names of source code. What would steer a terminal is written out."""
     numbers = sum(tensor.numel() for tensor in found.tensors.values())
     lines = [f"{found.path}: {found.kind}, {len(found.tensors)} tensors, {numbers:,} numbers"]
     if tensors and found.tensors:
-        width = max(map(len, found.tensors))
+        shown = {printable(name): tensor for name, tensor in found.tensors.items()}
+        width = max(map(len, shown))
         lines += ["", "tensors"]
-        lines += [f"  {name:<{width}}  {_shape(tensor)}" for name, tensor in found.tensors.items()]
+        lines += [f"  {name:<{width}}  {_shape(tensor)}" for name, tensor in shown.items()]
     if found.settings:
         lines += ["", "settings"]
-        lines += [f"  {name}: {_short(value)}" for name, value in found.settings.items()]
+        lines += [f"  {printable(name)}: {_short(value)}" for name, value in found.settings.items()]
     if found.sources:
         lines += ["", "source code, as text (--source NAME prints it)"]
-        lines += [f"  {name}: {text.count(chr(10)) + 1} lines" for name, text in found.sources.items()]
+        lines += [f"  {printable(name)}: {text.count(chr(10)) + 1} lines" for name, text in found.sources.items()]
     return lines
 
 
@@ -65,20 +72,37 @@ def _shape(tensor: Any) -> str:
 
 def _short(value: Any, most: int = 400) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    return printable(text) if len(text) <= most else f"{printable(text[:most])}... ({len(text)} characters)"
 
 
 def _source(found: "Checkpoint", name: str) -> str:
     if name == "all":
-        return "\n".join(f"# {key}\n{text}" for key, text in found.sources.items())
+        return "\n".join(f"# {printable(key)}\n{_text(text)}" for key, text in found.sources.items())
     if name not in found.sources:
-        there = ", ".join(found.sources) or "none"
+        there = ", ".join(map(printable, found.sources)) or "none"
         raise ValueError(f"{found.path}: expected source code of {name!r}, found {there}")
-    return found.sources[name]
+    return _text(found.sources[name])
+
+
+def _text(source: str) -> str:
+    return printable(source.replace("\r\n", "\n"), "\n\t")
+
+
+def _apart(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """Each in memory of its own, as safetensors wants them."""
+    places: set[int] = set()
+    kept = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        whole = tensor.contiguous()
+        kept[name] = whole.clone() if place in places and whole is tensor else whole
+        places.add(place)
+    return kept
 
 
 def convert(found: "Checkpoint", target: Path) -> Path:
     """Writes `target` with all tensors, and settings as metadata; its card lies beside it with the suffix .md."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     from facelift.checkpoints.checkpoint import SETTINGS
@@ -87,8 +111,11 @@ def convert(found: "Checkpoint", target: Path) -> Path:
         raise ValueError(f"{target}: expected a name that ends in .safetensors, found {target.suffix or 'no suffix'}")
     digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
     noted = {SETTINGS: json.dumps(found.settings, default=str), "converted-from": f"{found.path.name} sha256:{digest}"}
-    with written_whole(target) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in found.tensors.items()}, partial, metadata=noted)
+    try:
+        with written_whole(target) as partial:
+            save_file(_apart(found.tensors), partial, metadata=noted)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{found.path}: expected tensors that safetensors holds, found others: {error}") from error
     with written_whole(target.with_suffix(".md")) as partial:
         partial.write_text(_card(found, target, digest))
     return target
@@ -102,7 +129,7 @@ Converted by `facelift inspect-checkpoint {found.path.name} --convert {target.na
 
 - From: {found.path.name} ({found.kind}), sha256 {digest}
 - Holds: {len(found.tensors)} tensors, {numbers:,} numbers, bit by bit those of the file; {len(found.settings)} settings
-- Source code in the file: {", ".join(found.sources) or "none"}; not kept here, never run
+- Source code in the file: {", ".join(map(printable, found.sources)) or "none"}; not kept here, never run
 - Training data and licence: those of the file that it was converted from. They are not in the file: see where it was
   published. EG3D: NVIDIA's, non-commercial. PanoHead: CC BY-NC-SA 4.0. IDE-3D: none stated. FaRL: MIT.
 """

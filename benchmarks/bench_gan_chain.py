@@ -21,7 +21,7 @@ from facelift.generators.stage import build_generator
 from facelift.geometry import intrinsics, project
 from facelift.lifting.consistency import CheckConfig, check_generator
 from facelift.lifting.masks import MaskConfig, mask
-from facelift.lifting.observations import SIZE, observe, solve
+from facelift.lifting.observations import SIZE, observe, render_rig, solve
 from facelift.lifting.rig import rig
 from facelift.lifting.solver import SolverConfig
 from facelift.lifting.stage import LiftConfig, competence_of, lift
@@ -59,7 +59,7 @@ def views_of(seed: int, arguments: argparse.Namespace) -> np.ndarray:
     """The rig's views of a face with what was detected and lifted."""
     views, size = rig(41), arguments.size
     source = build_generator(arguments.generator, truncation=arguments.truncation)
-    observed = observe(source, build_detector(arguments.detector), seed, views, size=size)
+    observed = observe(build_detector(arguments.detector), render_rig(source, seed, views, size=size), views)
     found = solve(observed, views, MaskConfig(), competence_of(arguments.detector), SolverConfig())
     trusted = mask(views, MaskConfig(), competence_of(arguments.detector)) > 0
     points = np.tile(found.points[0], (len(views), 1, 1))

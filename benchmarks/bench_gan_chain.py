@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=0.7)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--checked", type=int, default=16, help="faces whose views the focal length is fitted to")
+    parser.add_argument("--heads", type=int, default=16, help="heads on which the detector is measured for that")
     arguments = parser.parse_args()
     common = {name: getattr(arguments, name) for name in ("generator", "detector", "size", "truncation")}
     lifted = lift(LiftConfig(arguments.out / "lift", faces=arguments.faces, workers=arguments.workers, **common))
-    cameras = check_generator(CheckConfig(out=arguments.out, faces=arguments.checked, **common))
+    cameras = check_generator(CheckConfig(out=arguments.out, faces=arguments.checked, heads=arguments.heads, **common))
     faces = json.loads((lifted / "gate.json").read_text())["faces"]
     seed = next((face["seed"] for face in faces if face["accepted"]), faces[0]["seed"])
     drawn = views_of(seed, arguments)

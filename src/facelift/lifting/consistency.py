@@ -203,7 +203,8 @@ def _of_heads(
     """The same by which heads were drawn: jackknife, a quarter of them left out at a time."""
     part, found = np.arange(len(heads.found)) % _FOLDS, []
     for fold in range(_FOLDS):
-        some = replace(heads, **{name: getattr(heads, name)[part != fold] for name in ("points", "found", "truth")})
+        kept = part != fold
+        some = Observations(heads.points[kept], heads.confidence[kept], heads.found[kept], None, heads.truth[kept])
         found.append(_lowest(_curves(observed, views, weights, detector_bias(some, views))))
     return (_FOLDS - 1) / _FOLDS * float(np.square(np.array(found) - focal).sum())
 

@@ -21,7 +21,7 @@ from facelift.generators.stage import build_generator
 from facelift.geometry import intrinsics, project
 from facelift.lifting.consistency import CheckConfig, check_generator
 from facelift.lifting.masks import MaskConfig, mask
-from facelift.lifting.observations import SIZE, observe, solve
+from facelift.lifting.observations import SIZE, observe, render_rig, solve
 from facelift.lifting.rig import rig
 from facelift.lifting.solver import SolverConfig
 from facelift.lifting.stage import LiftConfig, competence_of, lift
@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=0.7)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--checked", type=int, default=16, help="faces whose views the focal length is fitted to")
+    parser.add_argument("--heads", type=int, default=16, help="heads on which the detector is measured for that")
     arguments = parser.parse_args()
     common = {name: getattr(arguments, name) for name in ("generator", "detector", "size", "truncation")}
     lifted = lift(LiftConfig(arguments.out / "lift", faces=arguments.faces, workers=arguments.workers, **common))
-    cameras = check_generator(CheckConfig(out=arguments.out, faces=arguments.checked, **common))
+    cameras = check_generator(CheckConfig(out=arguments.out, faces=arguments.checked, heads=arguments.heads, **common))
     faces = json.loads((lifted / "gate.json").read_text())["faces"]
     seed = next((face["seed"] for face in faces if face["accepted"]), faces[0]["seed"])
     drawn = views_of(seed, arguments)
@@ -59,7 +60,7 @@ def views_of(seed: int, arguments: argparse.Namespace) -> np.ndarray:
     """The rig's views of a face with what was detected and lifted."""
     views, size = rig(41), arguments.size
     source = build_generator(arguments.generator, truncation=arguments.truncation)
-    observed = observe(source, build_detector(arguments.detector), seed, views, size=size)
+    observed = observe(build_detector(arguments.detector), render_rig(source, seed, views, size=size), views)
     found = solve(observed, views, MaskConfig(), competence_of(arguments.detector), SolverConfig())
     trusted = mask(views, MaskConfig(), competence_of(arguments.detector)) > 0
     points = np.tile(found.points[0], (len(views), 1, 1))

@@ -101,6 +101,14 @@ def shrink_by(image: UInt8[np.ndarray, "h w 3"], factor: int) -> UInt8[np.ndarra
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def sized(image: np.ndarray, size: int) -> np.ndarray:
+    """A square picture or mask at another size: means of areas where it shrinks, linear where it grows; no value leaves
+    the picture's range."""
+    if image.shape[0] == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
+
+
 def _window(image: np.ndarray, transform: CropTransform) -> tuple[np.ndarray, np.ndarray]:
     """The part of the photo that the crop reads, with room for the blur, and its place (x, y).
 

@@ -3,12 +3,24 @@
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
 import torch
 
-from facelift.generators.ide3d import BACKGROUND, CLASSES, FIELD, Ide3dGenerator, clear_near_background, read_ide3d
+from facelift.generators.ide3d import (
+    BACKGROUND,
+    CLASSES,
+    FIELD,
+    Ide3dGenerator,
+    clear_background,
+    is_ide3d,
+    read_ide3d,
+    zoomed,
+)
+from facelift.generators.ide3d_process import BackgroundClearing
+from facelift.generators.stage import build_generator
 from facelift.geometry import look_at_rotation, sphere_translation
 
 LIBRARY = {
@@ -39,9 +51,9 @@ class Generator(torch.nn.Module):
         return self.mapper(z, c)[:, None].expand(-1, self.num_ws, -1) * truncation_psi
 
     def synthesis(self, ws, c, noise_mode="const"):
-        print("chatter on stdout")
+        print("chatter on stdout" * self.loud)
         field = self.decoder(ws, c)
-        image = torch.sigmoid(field[..., -1]).reshape(1, 1, 4, 4, self.num_steps).mean(-1)
+        image = torch.sigmoid(field[..., -1]).reshape(1, 1, 4, 4, -1).mean(-1)
         right = c[:, :16].reshape(1, 4, 4)
         return (torch.cat([image, right[:, 0, 0].expand(1, 1, 4, 4), right[:, 1, 1].expand(1, 1, 4, 4)], 1), None)
 
@@ -61,6 +73,10 @@ class Decoder(torch.nn.Module):
 
 @pytest.fixture
 def files(tmp_path):
+    return written(tmp_path)
+
+
+def written(tmp_path, *, steps=6, loud=1):
     """(checkpoint, library), written by another process so that nothing of theirs is importable here."""
     for name, text in LIBRARY.items():
         (tmp_path / "library" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,9 +91,10 @@ def files(tmp_path):
             return Persistent(source, name, {**plain, "_modules": {}, "training": False, **more})
         parts = {"mapper": module("Mapper", num_ws=18), "decoder": module("Decoder")}
         state = {"weight": torch.nn.Parameter(torch.arange(3.0))}
-        top = module("Generator", num_ws=18, num_steps=6, _modules=parts, _parameters=state)
+        top = module("Generator", num_ws=18, num_steps=STEPS, loud=LOUD, _modules=parts, _parameters=state)
         pickle.dump({"G_ema": top}, open("ide3d.pkl", "wb"), protocol=4)
     """
+    program = program.replace("STEPS", str(steps)).replace("LOUD", str(loud))
     command = [sys.executable, "-c", textwrap.dedent(program)]
     environment = {"PYTHONPATH": str(tmp_path / "library"), "PATH": ""}
     subprocess.run(command, check=True, cwd=tmp_path, env=environment, timeout=120)
@@ -126,6 +143,27 @@ def test_other_pickles_are_no_ide3d(tmp_path):
         read_ide3d(tmp_path / "x.pt")
 
 
+def test_chatter_does_not_stop_the_answer(tmp_path):
+    """1 MB on stdout for each picture, more than any pipe holds; the last of it is what is told of a failure."""
+    path, library = written(tmp_path, loud=60_000)
+    rotations = look_at_rotation(np.array([0.0, 40.0]), 0.0)
+    with Ide3dGenerator(path, library=library, run_embedded_code=True) as generator:
+        timer = threading.Timer(120, generator._process.kill)
+        timer.start()
+        views = generator.render(3, rotations, sphere_translation(rotations), 4)
+        timer.cancel()
+    assert len(views) == 2
+    assert sum(map(len, generator._said)) <= 16 << 14
+
+
+def test_background_that_is_not_cleared_is_told(tmp_path):
+    path, library = written(tmp_path, steps=0)
+    rotations = look_at_rotation(np.array([0.0]), 0.0)
+    told = pytest.raises(RuntimeError, match=r"found \d+ fields and no samples: background is not cleared")
+    with Ide3dGenerator(path, library=library, run_embedded_code=True) as generator, told:
+        generator.render(0, rotations, sphere_translation(rotations), 4)
+
+
 @pytest.mark.parametrize("make", [np.array, torch.tensor])
 def test_background_is_cleared_in_the_near_half_alone(make):
     field = np.random.default_rng(0).normal(size=(1, 3 * 8, FIELD))
@@ -133,8 +171,66 @@ def test_background_is_cleared_in_the_near_half_alone(make):
     behind = np.random.default_rng(1).random((1, 24)) < 0.5
     field[..., 32 + BACKGROUND][behind] = 5.0
     field[..., 32 + 4][~behind] = 5.0
-    found = np.asarray(clear_near_background(make(field), 8))
     near = (np.arange(24) % 8 < 4)[None]
+    found = np.asarray(clear_background(make(field), make(near)))
     expected = np.where(behind & near, -1e4, field[..., -1])
     np.testing.assert_allclose(found[..., -1], expected)
     np.testing.assert_array_equal(found[..., :-1], field[..., :-1])
+
+
+class AllBackground(torch.nn.Module):
+    def forward(self, points, directions):
+        field = torch.zeros(*points.shape[:-1], FIELD)
+        field[..., 32 + BACKGROUND] = 1.0
+        return field
+
+
+def test_near_is_a_matter_of_depth_where_points_are_given():
+    """Rays from (0, 0, 2.7) with samples in any order and uneven, first over the frustum and then finely: the middle of
+    2.2 to 3.2 is 2.7, whatever the order; directions, of length 1, are no points."""
+    net = AllBackground()
+    clearing = BackgroundClearing(net)
+    label = torch.zeros(25)
+    label[11] = 2.7
+    coarse, fine = torch.tensor([[2.2, 2.6, 3.2], [3.2, 2.2, 2.69]]), torch.tensor([[2.75, 2.71, 2.65, 2.8]])
+    with clearing.picture(label):
+        for depths in (coarse, fine):
+            points = torch.stack([torch.zeros_like(depths), torch.zeros_like(depths), 2.7 - depths], -1).reshape(
+                1, -1, 3
+            )
+            directions = torch.tensor([0.0, 0.0, -1.0]).expand(points.shape)
+            found = net(directions=directions, points=points)
+            assert torch.equal(found[0, :, -1] < -1, depths.flatten() < 2.7)
+    with pytest.raises(RuntimeError, match="found 0 fields and no samples"), clearing.picture(label):
+        pass
+    net.num_steps = 3
+    with pytest.raises(RuntimeError, match="found 1 fields and 3 samples"), BackgroundClearing(net).picture(label):
+        net(directions=torch.zeros(1, 4, 2), points=torch.zeros(1, 4, 2))
+
+
+def test_a_measured_focal_length_is_set_right(files):
+    """Twice the focal length makes a feature twice as large about the middle; its inverse brings it back."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:44, 20:44] = 255
+    near = zoomed(image, 1.5, 64)
+    assert (near[32, :, 0] > 127).sum() == 36 and np.array_equal(zoomed(image, 1.0, 64), image)
+    assert (zoomed(near, 1 / 1.5, 64)[32, :, 0] > 127).sum() == pytest.approx(24, abs=1)
+    assert zoomed(image, 1.5, 32).shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="focal: expected a factor above 0, found 0"):
+        Ide3dGenerator(files[0], library=files[1], run_embedded_code=True, focal=0.0)
+
+
+def test_the_file_decides_what_it_is_taken_for(files, tmp_path, monkeypatch):
+    assert is_ide3d(files[0])
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
+    assert not is_ide3d(tmp_path / "other.pt")
+    monkeypatch.setenv("FACELIFT_IDE3D_LIBRARY", str(files[1]))
+    monkeypatch.delenv("FACELIFT_RUN_EMBEDDED_CODE", raising=False)
+    with pytest.raises(ValueError, match=r"other\.pt: expected tensors G_ema\.backbone"):
+        build_generator(str(tmp_path / "other.pt"))
+    with pytest.raises(ValueError, match="no protection"):
+        build_generator(str(files[0]))
+    monkeypatch.setenv("FACELIFT_RUN_EMBEDDED_CODE", "yes")
+    monkeypatch.delenv("FACELIFT_IDE3D_LIBRARY")
+    with pytest.raises(ValueError, match="expected FACELIFT_IDE3D_LIBRARY"):
+        build_generator(str(files[0]))

@@ -1,12 +1,14 @@
 """EG3D and PanoHead layer by layer against references that are nothing but loops over the formulas, in float64."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from facelift.geometry import intrinsics, look_at_rotation, project, sphere_translation
+from facelift.models import triplane
 from facelift.models.stylegan2 import (
     FIR,
     FullyConnected,
@@ -21,10 +23,11 @@ from facelift.models.stylegan2 import (
     modulated_conv,
     upsampled,
 )
-from facelift.models.triplane import TriPlaneConfig, TriPlaneGenerator
+from facelift.models.triplane import Decoder, TriPlaneConfig, TriPlaneGenerator
 from facelift.models.volume import (
     AXES,
     RayConfig,
+    Rays,
     composite,
     even_depths,
     importance_depths,
@@ -171,17 +174,35 @@ def test_activation_is_cut_off():
     assert activated(torch.tensor([300.0, -2000.0, 1.0]), 256.0).tolist() == pytest.approx([256, -256, math.sqrt(2)])
 
 
-def slow_layer(layer: SynthesisLayer, x, w):
+def slow_layer(layer: SynthesisLayer, x, w, *, noise=True):
     styles = slow_dense(layer.affine, w)
     convolve = slow_up_conv if layer.up else slow_conv
     y = convolve(x, slow_styles(array(layer.weight), styles, True))
-    y += array(layer.noise_const) * float(layer.noise_strength)
+    if noise:
+        y += array(layer.noise_const) * float(layer.noise_strength)
     return slow_lrelu(y + array(layer.bias)[:, None, None], layer.clamp)
 
 
 def slow_rgb(layer: ToRGB, x, w):
     styles = slow_dense(layer.affine, w) / math.sqrt(x.shape[0])
     return slow_conv(x, slow_styles(array(layer.weight), styles, False)) + array(layer.bias)[:, None, None]
+
+
+def slow_block(block, x, image, w, clamp, *, noise=True):
+    """Two convolutions and what they add to the picture of half the side; `w`: three styles."""
+    x = slow_layer(block.conv1, slow_layer(block.conv0, x, w[0], noise=noise), w[1], noise=noise)
+    wide = np.zeros((len(image), 2 * image.shape[1], 2 * image.shape[1]))
+    wide[:, ::2, ::2] = image
+    image = slow_fir(wide, gain=4.0, before=2, length=wide.shape[1])
+    return x, image + np.clip(slow_rgb(block.torgb, x, w[2]), -clamp, clamp)
+
+
+def slow_synthesis(net, w, clamp):
+    x = slow_layer(net.b4.conv1, array(net.b4.const), w[0])
+    image = np.clip(slow_rgb(net.b4.torgb, x, w[1]), -clamp, clamp)
+    for block, at in ((net.b8, 1), (net.b16, 3)):
+        x, image = slow_block(block, x, image, w[at : at + 3], clamp)
+    return image
 
 
 def test_synthesis():
@@ -191,16 +212,7 @@ def test_synthesis():
     for parameter in net.parameters():
         parameter.data.normal_()
     ws = torch.randn(1, config.w_count, 5, dtype=torch.float64)
-    w = array(ws)[0]
-    x = slow_layer(net.b4.conv1, array(net.b4.const), w[0])
-    image = np.clip(slow_rgb(net.b4.torgb, x, w[1]), -2.5, 2.5)
-    for block, at in ((net.b8, 1), (net.b16, 3)):
-        x = slow_layer(block.conv1, slow_layer(block.conv0, x, w[at]), w[at + 1])
-        wide = np.zeros((2, 2 * image.shape[1], 2 * image.shape[1]))
-        wide[:, ::2, ::2] = image
-        image = slow_fir(wide, gain=4.0, before=2, length=wide.shape[1])
-        image += np.clip(slow_rgb(block.torgb, x, w[at + 2]), -2.5, 2.5)
-    np.testing.assert_allclose(array(net(ws))[0], image, atol=1e-9)
+    np.testing.assert_allclose(array(net(ws))[0], slow_synthesis(net, array(ws)[0], 2.5), atol=1e-9)
     assert not torch.allclose(net(ws), net(ws, noise="none"))
 
 
@@ -305,6 +317,193 @@ def test_rays_go_through_the_pixels_that_projection_finds():
     np.testing.assert_allclose(
         array(even_depths(near, far, 3)[0, 0]), array(near[0, 0]) + 1.05 * np.array([1, 3, 5]) / 6
     )
+
+
+def slow_decoder(decoder, sampled):
+    """(3 planes, c) -> density, the first output, and features: a squashed sigmoid of the others."""
+    mean = np.array([(sampled[0, c] + sampled[1, c] + sampled[2, c]) / 3 for c in range(sampled.shape[1])])
+    hidden = np.array([math.log1p(math.exp(h)) for h in slow_dense(decoder.net[0], mean)])
+    density, *others = slow_dense(decoder.net[2], hidden)
+    return density, np.array([1.002 / (1 + math.exp(-x)) - 0.001 for x in others])
+
+
+def slow_field(net, planes, point):
+    x, y, z = point * 2 / net.config.box
+    places = ((x, y), (x, z), (z, x))  # EG3D's
+    sampled = [[slow_cell(cell[0], u, v) for cell in plane] for plane, (u, v) in zip(planes, places, strict=True)]
+    return slow_decoder(net.decoder, np.array(sampled))
+
+
+def slow_weights(samples):
+    """Of the intervals between (depth, density, features) in order."""
+    light, weights = 1.0, []
+    for (near, d, _), (far, e, _) in pairwise(samples):
+        alpha = 1 - math.exp(-math.log1p(math.exp((d + e) / 2 - 1)) * (far - near))
+        weights.append(light * alpha)
+        light *= 1 - alpha
+    return weights
+
+
+def slow_ray(net, planes, origin, direction):
+    """(features, weight, depth) of a ray: coarse samples, fine ones by their distribution, both in order."""
+    config = net.config.rays
+    moved = math.sqrt((origin**2).sum()) - config.radius
+    near, far = config.near + moved, config.far + moved
+    depths = [near + (far - near) * (k + 0.5) / config.coarse for k in range(config.coarse)]
+    coarse = [(d, *slow_field(net, planes, origin + d * direction)) for d in depths]
+    w = slow_weights(coarse)
+    wide = [max(w[max(k - 1, 0)], w[min(k, len(w) - 1)]) for k in range(len(w) + 1)]
+    smooth = [(a + b) / 2 + 0.01 for a, b in pairwise(wide)]
+    edges = [sum(smooth[:k]) / sum(smooth) for k in range(len(smooth) + 1)]
+    fine = [float(np.interp((k + 0.5) / config.fine, edges, depths)) for k in range(config.fine)]
+    samples = sorted(coarse + [(d, *slow_field(net, planes, origin + d * direction)) for d in fine], key=lambda s: s[0])
+    w = slow_weights(samples)
+    features = sum(v * (a[2] + b[2]) / 2 for v, (a, b) in zip(w, pairwise(samples), strict=True))
+    depth = sum(v * (a[0] + b[0]) / 2 for v, (a, b) in zip(w, pairwise(samples), strict=True))
+    return features, sum(w), depth / sum(w)
+
+
+def slow_resized(x, side):
+    """Triangles about the output pixels' centres, as wide as the coarser of both grids."""
+    scale = x.shape[1] / side
+    shares = np.zeros((side, x.shape[1]))
+    for i in range(side):
+        for j in range(x.shape[1]):
+            shares[i, j] = max(0.0, 1 - abs(j + 0.5 - scale * (i + 0.5)) / max(scale, 1))
+        shares[i] /= sum(shares[i])
+    return np.stack([shares @ channel @ shares.T for channel in x])
+
+
+def slow_superresolution(module, raw, features, w):
+    """`w`: the last style, for all layers; no noise."""
+    if raw.shape[1] != module.side:
+        raw, features = slow_resized(raw, module.side), slow_resized(features, module.side)
+    for block in (module.block0, module.block1):
+        features, raw = slow_block(block, features, raw, [w, w, w], 256.0, noise=False)
+    return raw
+
+
+def full(config=SMALL):
+    """A network with every number drawn, and styles that differ from layer to layer."""
+    net = TriPlaneGenerator(config).double().eval()
+    for tensor in [*net.parameters(), *(b for name, b in net.named_buffers() if "noise" in name)]:
+        tensor.data.normal_()
+    return net, torch.randn(1, config.backbone.w_count, 8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("raw", [4, 8, 12])
+def test_superresolution(raw):
+    """Of a smaller picture, one of its size and a larger one, which it shrinks without aliasing."""
+    net, ws = full()
+    image, features = (torch.randn(1, c, raw, raw, dtype=torch.float64) for c in (3, 4))
+    expected = slow_superresolution(net.superresolution, array(image)[0], array(features)[0], array(ws)[0, -1])
+    np.testing.assert_allclose(array(net.superresolution(image, features, ws))[0], expected, atol=1e-8)
+
+
+def slow_picture(net, ws, R, t, K):
+    """(picture, raw picture, depth, mask) from nothing but the formulas; the camera stands at -R^T t."""
+    w, side = array(ws)[0], net.config.raw_size
+    planes = slow_synthesis(net.backbone.synthesis, w, np.inf).reshape(3, 4, 1, 16, 16)
+    R, t, K = (array(part)[0] for part in (R, t, K))
+    features, depth, mask = np.zeros((4, side, side)), np.zeros((1, side, side)), np.zeros((1, side, side))
+    for i in range(side):
+        for j in range(side):
+            seen = np.array([((j + 0.5) / side - K[0, 2]) / K[0, 0], ((i + 0.5) / side - K[1, 2]) / K[1, 1], 1.0])
+            direction = R.T @ seen / np.linalg.norm(seen)
+            values, mask[0, i, j], depth[0, i, j] = slow_ray(net, planes, -R.T @ t, direction)
+            features[:, i, j] = 2 * values - 1
+    return slow_superresolution(net.superresolution, features[:3], features, w[-1]), features[:3], depth, mask
+
+
+def test_whole_pictures():
+    net, ws = full()
+    R, t, K = cameras(20.0)
+    t = t + torch.tensor([0.02, -0.03, 0.15])
+    for found, expected in zip(net.look(ws, net.planes(ws), R, t, K), slow_picture(net, ws, R, t, K), strict=True):
+        np.testing.assert_allclose(array(found)[0], expected, rtol=1e-7, atol=1e-8)
+
+
+def decoded(order):
+    """A decoder with another order of its outputs, or another mean."""
+
+    def forward(self, sampled):
+        x = self.net(sampled.sum(2) if order == "sum" else sampled.mean(2))
+        density, features = (x[..., -1], x[..., :-1]) if order == "last" else (x[..., 0], x[..., 1:])
+        return torch.sigmoid(features) * 1.002 - 0.001, density
+
+    return forward
+
+
+def as_they_come(self, _dim):
+    return self, torch.arange(self.shape[-1]).expand(self.shape)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong"),
+    [
+        (Decoder, "forward", decoded("last")),
+        (Decoder, "forward", decoded("sum")),
+        (torch.Tensor, "sort", as_they_come),
+        (triplane, "resized", lambda x, side: torch.nn.functional.interpolate(x, size=(side, side), mode="nearest")),
+    ],
+)
+def test_mistakes_would_be_seen(monkeypatch, owner, name, wrong):
+    """Density from the last output, a sum over planes, samples of both passes not merged, another resampling."""
+    net, ws = full()
+    camera = cameras(20.0)
+    expected = slow_picture(net, ws, *camera)[0]
+    monkeypatch.setattr(owner, name, wrong)
+    found = array(net.look(ws, net.planes(ws), *camera).image)[0]
+    assert np.abs(found - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_cameras_of_one_face_share_its_planes():
+    """Many at once as one at a time, the first face's first, whatever the number of rays in memory."""
+    config = TriPlaneConfig(**{**vars(SMALL), "background": SynthesisConfig((4, 4), 4, 8)})
+    net, _ = full(config)
+    ws = torch.randn(2, config.backbone.w_count, 8, dtype=torch.float64)
+    planes, (R, t, K) = net.planes(ws), cameras(20.0, -40.0, 0.0, 70.0, 5.0, -5.0)
+    together = net.look(ws, planes, R, t, K, at_once=7)
+    for index in range(6):
+        face, one = slice(index // 3, index // 3 + 1), slice(index, index + 1)
+        for found, expected in zip(together, net.look(ws[face], planes[face], R[one], t[one], K[one]), strict=True):
+            torch.testing.assert_close(found[one], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("activation", "squash"), [("none", lambda x: x), ("lrelu", slow_lrelu)])
+def test_panohead_decodes_without_a_sigmoid(activation, squash):
+    """Then features are not brought from 0..1 to -1..1 behind the rays either."""
+    net, ws = full(TriPlaneConfig(**{**vars(SMALL), "decoder_activation": activation}))
+    sampled = torch.randn(1, 2, 3, 4, dtype=torch.float64)
+    features, density = net.decoder(sampled)
+    hidden = np.log1p(np.exp(slow_dense(net.decoder.net[0], array(sampled)[0, 1].mean(0))))
+    expected = slow_dense(net.decoder.net[2], hidden)
+    np.testing.assert_allclose(array(features)[0, 1], squash(expected[1:]), atol=1e-12)
+    assert float(density[0, 1]) == pytest.approx(expected[0])
+    net.field = lambda planes, points: (
+        points.new_full((1, points.shape[1], 4), 0.25),
+        points.new_full((1, points.shape[1]), 1e4),
+    )
+    torch.testing.assert_close(net.look(ws, net.planes(ws), *cameras(0.0)).raw, torch.full((1, 3, 4, 4), 0.25).double())
+    with pytest.raises(ValueError, match="decoder_activation: expected one of sigmoid, lrelu, none, found 'tanh'"):
+        TriPlaneConfig(decoder_activation="tanh")
+
+
+def test_nothing_is_seen_near_the_sides_of_a_cropped_box():
+    """Density everywhere, box of 1, crop 0.1: a front ray meets it at z = 0.4, and beside x = 0.4 it meets nothing;
+    above y = 0.4 it does."""
+    net, _ = full(TriPlaneConfig(**{**vars(SMALL), "crop": 0.1, "rays": RayConfig(coarse=400, fine=1)}))
+    net.field = lambda planes, points: (
+        points.new_zeros((1, points.shape[1], 4)),
+        points.new_full((1, points.shape[1]), 1e4),
+    )
+    origins = torch.tensor([[[0.0, 0.0, 2.7], [0.39, 0, 2.7], [0.41, 0, 2.7], [-0.41, 0, 2.7], [0, 0.45, 2.7]]])
+    rays = Rays(origins.double(), torch.tensor([0.0, 0.0, -1.0]).double().expand(1, 5, 3))
+    seen = net.march(torch.zeros(1, 3, 4, 1, 2, 2).double(), rays)
+    assert seen.weight[0].tolist() == pytest.approx([1, 1, 0, 0, 1], abs=1e-6)
+    assert seen.depth[0, 0].item() == pytest.approx(2.3, abs=0.005)
+    with pytest.raises(ValueError, match=r"crop: expected 0 to less than half the box of 1\.0, found 0\.5"):
+        TriPlaneConfig(crop=0.5)
 
 
 def cameras(*azimuths):

@@ -1,7 +1,9 @@
 """The small 3D-aware GAN: its data, its losses, its loop, and the chain behind it."""
 
+import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +21,9 @@ from facelift.lifting.stage import LiftConfig, lift
 from facelift.losses.logistic_gan import critic_loss, generator_loss, r1_penalty
 from facelift.models.dual_critic import DualCritic, made_small
 from facelift.training.gan_config import GanConfig, GanLoopConfig
+from facelift.training.gan_loop import _State
 from facelift.training.gan_task import SmallGanTask, small_generator, train_small_gan
+from facelift.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +149,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(views, tmp_path):
     parts = train_small_gan(config(tmp_path / "parts", views))
     a, b = (torch.load(path, weights_only=True) for path in (whole, parts))
     assert a["step"] == b["step"] == 4
+    assert torch.equal(a["torch_rng"], b["torch_rng"])
     for name in ("averaged", "optimizer"):
         leaves = ([x for x in torch.utils._pytree.tree_leaves(part[name]) if x is not None] for part in (a, b))
         for x, y in zip(*leaves, strict=True):
@@ -192,3 +197,31 @@ def test_from_run_to_lifted_points(views, tmp_path):
     assert noted["settings"]["generator"].startswith("run sha256:") and noted["settings"]["truncation"] == 0.7
     with pytest.raises(ValueError, match="expected one of morphable, procedural, or the path of a GAN, found 'nobody'"):
         build_generator("nobody")
+
+
+def test_the_random_numbers_of_a_run_go_on(views, tmp_path):
+    """Those that were next when it was stopped, whatever was drawn since."""
+    train_small_gan(config(tmp_path / "run", views, steps=1))
+    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["torch_rng"]
+    torch.manual_seed(12345)
+    folder = RunFolder(tmp_path / "run")
+    state = _State(SmallGanTask(config(tmp_path / "run", views)), config(tmp_path / "run", views).loop)
+    state.restore(folder)
+    assert torch.equal(torch.get_rng_state(), saved)
+
+
+def test_the_chain_benchmark_draws_and_tells(views, tmp_path, monkeypatch, capsys):
+    """The whole script on a run of four steps, which makes no faces."""
+    train_small_gan(config(tmp_path / "run", views))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    script = importlib.import_module("bench_gan_chain")
+    options = {"generator": tmp_path / "run", "out": tmp_path / "out", "faces": 1, "size": 64, "workers": 1}
+    options |= {"checked": 1, "heads": 0}
+    monkeypatch.setattr(
+        "sys.argv", ["bench", *(part for key, value in options.items() for part in (f"--{key}", str(value)))]
+    )
+    script.main()
+    said = capsys.readouterr().out
+    assert "of 1 faces accepted" in said and "focal" in said and "frechet" in said
+    sheet = cv2.imread(str(tmp_path / "out" / "sheet.jpg"))
+    assert sheet.shape == (6 * 256, 7 * 256, 3)

@@ -5,12 +5,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from facelift.archives import read_npz
 from facelift.atomic import written_whole
+from facelift.crops import CropTransform, cut, sized
 from facelift.geometry.camera import FOCAL
 from facelift.geometry.rotation import MIRROR
 from facelift.images import load_photo
@@ -73,17 +73,11 @@ def read_posed(folder: Path, size: int, *, cache: Path | None = None, threads: i
     return found
 
 
-def _sized(image: np.ndarray, size: int) -> np.ndarray:
-    if image.shape[0] == size:
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
-
-
 def _of_views(folder: Path, size: int) -> PosedPictures:
     from facelift.datasets.views import ViewCache
 
     views = ViewCache(folder, labels="exact")
-    images = np.stack([_sized(views[index].image, size) for index in range(len(views.face))])
+    images = np.stack([sized(views[index].image, size) for index in range(len(views.face))])
     return PosedPictures(
         images, views.rotation.astype(np.float32), views.translation.astype(np.float32), views.face.astype(np.int64)
     )
@@ -94,7 +88,7 @@ def _of_renders(folder: Path, size: int) -> PosedPictures:
     names = sorted(name for name in noted if (folder / name).is_file())
     if not names:
         raise FileNotFoundError(f"{folder}: expected the pictures of cameras.json, found none")
-    images = np.stack([_sized(load_photo(folder / name).pixels, size) for name in names])
+    images = np.stack([sized(load_photo(folder / name).pixels, size) for name in names])
     rotation, translation = (
         np.array([noted[name][key] for name in names], np.float32) for key in ("rotation", "translation")
     )
@@ -135,8 +129,6 @@ def _of_photos(folder: Path, size: int, threads: int | None) -> PosedPictures:
 
 def _cut(image: np.ndarray, K: np.ndarray, size: int) -> np.ndarray:
     """What the network's camera sees: the square of one image width of K about its principal point."""
-    from facelift.crops import CropTransform, cut
-
     scale = size * FOCAL / K[0, 0]
     linear = np.eye(2) * scale
     return cut(image, CropTransform(np.column_stack([linear, size / 2 - linear @ K[:2, 2]]), size, 0.0))

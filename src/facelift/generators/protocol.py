@@ -10,8 +10,9 @@ HEADS = 2
 """Version of what a seed is: changes where the heads of the same seeds do, so that their labels and views are not
 mixed with older ones. 1: before blinks closed every eye; 2: with hard blinks, mixed and one-sided expressions."""
 
-ON_CPU = ("morphable", "procedural")
-"""Generators, by their names on the command line, that are no networks."""
+HEAD_KINDS = ("morphable", "procedural")
+"""Generators, by their names on the command line, that are no networks and whose landmarks are known."""
+ON_CPU = HEAD_KINDS
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,9 @@ class Generator(Protocol):
         background: int | None = None,
     ) -> list[View]:
         """One face from n cameras. `background` is the seed of the scene behind it; the face's own if not given."""
+
+
+def checked_focal(focal: float) -> None:
+    """Raises ValueError for a factor of the focal length that is not positive."""
+    if not focal > 0:
+        raise ValueError(f"focal: expected a factor above 0, found {focal}")

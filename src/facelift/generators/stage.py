@@ -10,15 +10,13 @@ import cv2
 import numpy as np
 
 from facelift.atomic import written_whole
+from facelift.generators.protocol import HEAD_KINDS
 from facelift.geometry import look_at_rotation, sphere_translation
 
 if TYPE_CHECKING:
     from facelift.generators.gan import GanGenerator
     from facelift.generators.ide3d import Ide3dGenerator
     from facelift.generators.morphable import MorphableGenerator
-
-HEAD_KINDS = ("morphable", "procedural")
-"""Generators whose landmarks are known."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class RenderConfig:
     of an EG3D or PanoHead checkpoint, or a run folder of `facelift train-gan`."""
     truncation: float = 0.7
     """How far a GAN's faces are from its mean one, 0..1."""
+    focal: float = 1.0
+    """Focal length of a GAN's pictures over ours, as `facelift check-generator` measured it: set right here."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -60,16 +60,18 @@ def build_generator(
     occluders: bool = False,
     photos: bool = True,
     truncation: float = 0.7,
+    focal: float = 1.0,
 ) -> "MorphableGenerator | GanGenerator | Ide3dGenerator":
     """The generator of a command's options: morphable, procedural, or the path of a 3D-aware GAN; with folders from
     FACELIFT_ASSETS and FACELIFT_DATA where not given.
 
-    Without `photos` the scenes behind the heads are procedural; light probes of the data folder are used all the same.
+    `truncation` and `focal` are a GAN's, which runs on a GPU where there is one. Without `photos` the scenes behind the
+    heads are procedural; light probes of the data folder are used all the same.
 
     Raises ValueError for the textured head without a folder of assets, and for another kind that is no path.
     """
     if kind not in HEAD_KINDS:
-        return build_gan(kind, truncation=truncation)
+        return build_gan(kind, truncation=truncation, focal=focal)
     from facelift.generators.morphable import MorphableGenerator
 
     data = data or _variable("FACELIFT_DATA")
@@ -81,22 +83,22 @@ def build_generator(
     return MorphableGenerator(assets, data=data, occluders=occluders, photos=photos)
 
 
-def build_gan(path: str, *, truncation: float) -> "GanGenerator | Ide3dGenerator":
+def build_gan(path: str, *, truncation: float, focal: float = 1.0) -> "GanGenerator | Ide3dGenerator":
     """The GAN of a file or run folder. Raises ValueError where there is none.
 
-    An IDE-3D checkpoint where FACELIFT_IDE3D_LIBRARY names the folder that its code imports from; the code inside it
-    runs if FACELIFT_RUN_EMBEDDED_CODE is "yes"."""
+    What the file holds decides which. The code inside an IDE-3D checkpoint runs if FACELIFT_RUN_EMBEDDED_CODE is "yes";
+    FACELIFT_IDE3D_LIBRARY names the folder that it imports from."""
     if not Path(path).exists():
         raise ValueError(f"generator: expected one of {', '.join(HEAD_KINDS)}, or the path of a GAN, found {path!r}")
-    library = os.environ.get("FACELIFT_IDE3D_LIBRARY")
-    if library:
-        from facelift.generators.ide3d import Ide3dGenerator
-
-        chosen = os.environ.get("FACELIFT_RUN_EMBEDDED_CODE") == "yes"
-        return Ide3dGenerator(path, library=library, run_embedded_code=chosen, truncation=truncation)
     from facelift.generators.gan import GanGenerator
+    from facelift.generators.ide3d import Ide3dGenerator, is_ide3d
 
-    return GanGenerator(path, truncation=truncation)
+    if not (Path(path).is_file() and is_ide3d(path)):
+        return GanGenerator(path, truncation=truncation, focal=focal)
+    chosen, library = os.environ.get("FACELIFT_RUN_EMBEDDED_CODE") == "yes", _variable("FACELIFT_IDE3D_LIBRARY")
+    if chosen and library is None:
+        raise ValueError(f"{path}: expected FACELIFT_IDE3D_LIBRARY, what IDE-3D's code imports from, found it not set")
+    return Ide3dGenerator(path, library=library or "", run_embedded_code=chosen, truncation=truncation, focal=focal)
 
 
 def head_generator(
@@ -125,6 +127,7 @@ def render_views(config: RenderConfig) -> Path:
         occluders=True,
         photos=config.photos,
         truncation=config.truncation,
+        focal=config.focal,
     )
     rotations = look_at_rotation(np.array(config.azimuth_deg), config.elevation_deg)
     translations = sphere_translation(rotations)

@@ -62,3 +62,8 @@ def angles_of_ide3d(h_rad: Any, v_rad: Any) -> tuple[Any, Any]:
     """The same of IDE-3D's sampler, whose h grows the other way."""
     azimuth, elevation = angles_of_eg3d(h_rad, v_rad)
     return -azimuth, elevation
+
+
+def with_focal(K: Float[Any, "*b 3 3"], factor: float) -> Float[Any, "*b 3 3"]:
+    """K of `factor` times the focal length."""
+    return K * constant([[factor, 1.0, 1.0], [1.0, factor, 1.0], [1.0, 1.0, 1.0]], K)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -19,6 +19,7 @@ from facelift.models.stylegan2 import (
     SynthesisBlock,
     SynthesisConfig,
     ToRGB,
+    activated,
 )
 from facelift.models.volume import (
     AXES,
@@ -33,6 +34,10 @@ from facelift.models.volume import (
     rays_of,
     sample_planes,
 )
+
+ACTIVATIONS = ("sigmoid", "lrelu", "none")
+NOTHING = -1e3
+"""Raw density of what is cropped."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,18 @@ class TriPlaneConfig:
     """Factor of the condition."""
     look_at: tuple[float, float, float] = (0.0, 0.0, 0.2)
     """What the cameras of training looked at, from `rays.radius` away from the origin; the conditioning pose's too."""
+    decoder_activation: str = "sigmoid"
+    """Of the decoder's features. sigmoid: EG3D's, 0..1, of which the picture is made as 2 x - 1; none: PanoHead's, as
+    they are; lrelu: as they are behind a leaky ReLU."""
+    crop: float = 0.0
+    """No density so near to the box's sides in x and z, canonical units; PanoHead's renderer has 0.1."""
+
+    def __post_init__(self) -> None:
+        if self.decoder_activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"decoder_activation: expected one of {known}, found {self.decoder_activation!r}")
+        if not 0 <= self.crop < self.box / 2:
+            raise ValueError(f"crop: expected 0 to less than half the box of {self.box}, found {self.crop}")
 
     @property
     def features(self) -> int:
@@ -96,14 +113,21 @@ class Pictures(NamedTuple):
 class Decoder(nn.Module):
     """Mean of the planes' features -> density and features."""
 
-    def __init__(self, inputs: int, hidden: int):
+    def __init__(self, inputs: int, hidden: int, *, activation: str = "sigmoid"):
+        """`activation`: see `TriPlaneConfig.decoder_activation`."""
         super().__init__()
+        self.activation = activation
         self.net = nn.Sequential(FullyConnected(inputs, hidden), nn.Softplus(), FullyConnected(hidden, 1 + inputs))
 
     def forward(self, sampled: Float[Tensor, "b n 3 c"]) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n"]]:
-        """(features -0.001..1.001, raw density)."""
+        """(features, raw density); a sigmoid's features reach from -0.001 to 1.001."""
         x = self.net(sampled.mean(2))
-        return torch.sigmoid(x[..., 1:]) * 1.002 - 0.001, x[..., 0]
+        features = x[..., 1:]
+        if self.activation == "sigmoid":
+            features = torch.sigmoid(features) * 1.002 - 0.001
+        elif self.activation == "lrelu":
+            features = activated(features)
+        return features, x[..., 0]
 
 
 class Superresolution(nn.Module):
@@ -145,7 +169,7 @@ class TriPlaneGenerator(nn.Module):
         self.backbone = Backbone(
             config.backbone, z_size=config.z_size, c_size=config.c_size, layers=config.mapping_layers
         )
-        self.decoder = Decoder(config.features, config.hidden)
+        self.decoder = Decoder(config.features, config.hidden, activation=config.decoder_activation)
         self.superresolution = Superresolution(config)
         self.background = Synthesis(config.background) if config.background else None
         self.torgb = ToRGB(config.features, 3, config.backbone.w_size) if config.own_rgb else None
@@ -195,12 +219,17 @@ class TriPlaneGenerator(nn.Module):
     def _along(self, planes: Tensor, rays: Rays, depths: Float[Tensor, "b r n"]) -> tuple[Tensor, Tensor]:
         points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
         features, density = self.field(planes, points.flatten(1, 2))
+        if self.config.crop:
+            density = density.masked_fill(self._cropped(points.flatten(1, 2)), NOTHING)
         return features.unflatten(1, depths.shape[1:]), density.unflatten(1, depths.shape[1:])
+
+    def _cropped(self, points: Float[Tensor, "b n 3"]) -> Bool[Tensor, "b n"]:
+        return (points[..., [0, 2]].abs() > self.config.box / 2 - self.config.crop).any(-1)
 
     def look(
         self,
-        ws: Float[Tensor, "b n e"],
-        planes: Float[Tensor, "b 3 c d h w"],
+        ws: Float[Tensor, "f n e"],
+        planes: Float[Tensor, "f 3 c d h w"],
         rotation: Float[Tensor, "b 3 3"],
         translation: Float[Tensor, "b 3"],
         K: Float[Tensor, "b 3 3"],
@@ -209,22 +238,32 @@ class TriPlaneGenerator(nn.Module):
         at_once: int = 4096,
         jitter: bool = False,
     ) -> Pictures:
-        """Pictures from OpenCV cameras x_cam = R x + t; K in picture widths. `at_once`: rays in memory together."""
-        side = raw_size or self.config.raw_size
-        rays = rays_of(rotation, translation, K, side)
+        """Pictures from OpenCV cameras x_cam = R x + t; K in picture widths. As many cameras for each face, those of
+        the first face first. `at_once`: rays of a face in memory together."""
+        side, faces = raw_size or self.config.raw_size, len(ws)
+        cameras = len(rotation) // faces
+        rays = (ray.reshape(faces, -1, 3) for ray in rays_of(rotation, translation, K, side))  # one face's share planes
         parts = [
             self.march(planes, Rays(*part), jitter=jitter)
             for part in zip(*(ray.split(at_once, 1) for ray in rays), strict=True)
         ]
         seen = Composite(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
-        features = _as_picture(2 * seen.features - 1, side)
-        mask = _as_picture(seen.weight[..., None], side)
+        features, mask = _as_picture(seen.features, side), _as_picture(seen.weight[..., None], side)
+        if self.config.decoder_activation == "sigmoid":
+            features = 2 * features - 1
         if self.background is not None:
-            count = self.background.config.w_count
-            behind = ws[:, :count] if ws.shape[1] >= count else torch.cat([ws, ws[:, -1:].expand(-1, count, -1)], 1)
-            features = features + (1 - mask) * resized(self.background(behind[:, :count]), side)
-        raw = features[:, :3] if self.torgb is None else self.torgb(features, ws[:, -1])
-        return Pictures(self.superresolution(raw, features, ws), raw, _as_picture(seen.depth[..., None], side), mask)
+            features = features + (1 - mask) * self._behind(ws, side).repeat_interleave(cameras, 0)
+        styles = ws.repeat_interleave(cameras, 0)
+        raw = features[:, :3] if self.torgb is None else self.torgb(features, styles[:, -1])
+        return Pictures(
+            self.superresolution(raw, features, styles), raw, _as_picture(seen.depth[..., None], side), mask
+        )
+
+    def _behind(self, ws: Float[Tensor, "f n e"], side: int) -> Float[Tensor, "f c s s"]:
+        assert self.background is not None
+        count = self.background.config.w_count
+        behind = ws[:, :count] if ws.shape[1] >= count else torch.cat([ws, ws[:, -1:].expand(-1, count, -1)], 1)
+        return resized(self.background(behind[:, :count]), side)
 
     def forward(
         self,
@@ -241,5 +280,5 @@ class TriPlaneGenerator(nn.Module):
         return self.look(ws, self.planes(ws), rotation, translation, K)
 
 
-def _as_picture(values: Float[Tensor, "b r c"], side: int) -> Float[Tensor, "b c s s"]:
-    return values.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+def _as_picture(values: Float[Tensor, "f r c"], side: int) -> Float[Tensor, "b c s s"]:
+    return values.reshape(-1, side, side, values.shape[-1]).permute(0, 3, 1, 2)

@@ -109,12 +109,12 @@ def interval_weights(depths: Float[Tensor, "b r n"], density: Float[Tensor, "b r
 def composite(
     depths: Float[Tensor, "b r n"], features: Float[Tensor, "b r n c"], density: Float[Tensor, "b r n"]
 ) -> Composite:
-    """Volume rendering of samples in the order of their depth."""
+    """Volume rendering of samples in the order of their depth; a ray's result depends on no other ray."""
     weights = interval_weights(depths, density)
     middle = (features[..., :-1, :] + features[..., 1:, :]) / 2
     total = weights.sum(-1)
     depth = (weights * (depths[..., :-1] + depths[..., 1:]) / 2).sum(-1) / total
-    depth = depth.nan_to_num(torch.inf).clamp(depths.amin(), depths.amax())
+    depth = depth.nan_to_num(torch.inf).clamp(depths[..., 0], depths[..., -1])
     return Composite((weights[..., None] * middle).sum(-2), depth, total)
 
 

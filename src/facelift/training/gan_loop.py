@@ -157,5 +157,6 @@ class _State:
             self.optimizers[name].load_state_dict(saved["optimizer"][name])
         fill(self.averaged, saved["averaged"], path=folder.checkpoint)
         self.step = saved["step"]
+        torch.set_rng_state(saved["torch_rng"])
         folder.forget_after(self.step)
         log.info("resumed %s at step %d", folder.checkpoint, self.step)

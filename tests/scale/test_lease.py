@@ -6,9 +6,10 @@ import pytest
 
 from facelift.scale import guard
 from facelift.scale.guard import BEAT_S, LEASE, Lease, only_run
+from facelift.scale.store import Store
 
 
-class FakeStore:
+class FakeStore(Store):
     """Files in memory; `down`: how many calls will fail."""
 
     folder = None

@@ -140,7 +140,10 @@ def _table(path: Path, content: np.ndarray, files: dict[str, Member]) -> dict[st
     """Of the faces: `seed` and `error`, and `again` where one is to be rendered again."""
     if _FACES not in files:
         raise ValueError(f"{path}: expected {_WHAT}, found no {_FACES} in it")
-    return json.loads(content[files[_FACES].start : files[_FACES].stop].tobytes())
+    table = json.loads(content[files[_FACES].start : files[_FACES].stop].tobytes())
+    if not isinstance(table["seed"], list):
+        raise ValueError(f"{path}: expected {_WHAT}, found no seeds in {_FACES}")
+    return table
 
 
 def _load_npz(path: Path) -> ViewShard:

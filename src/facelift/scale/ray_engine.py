@@ -30,6 +30,7 @@ def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.max_errored_blocks = -1  # Ray leaves out the item of an actor that died, and goes on: see `_in_order`
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0  # of actors with one item each: all at work
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"passage": pickle.dumps(Passage(number, item))} for number, item in enumerate(items)]

@@ -68,9 +68,9 @@ class Passage:
     """The item, then what each stage made of it; None once one has failed."""
     error: str = ""
     """Why it failed, with the stage's name; empty while nothing is wrong."""
+    clock: Clock = field(default_factory=Clock)
     again: bool = False
     """Whether it failed for a reason that may have passed by the next run: memory or a disk, not the item's content."""
-    clock: Clock = field(default_factory=Clock)
 
 
 def one_thread() -> None:

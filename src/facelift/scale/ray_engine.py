@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -37,17 +38,19 @@ def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config:
     data: ray.data.Dataset = ray.data.from_items(
         rows, override_num_blocks=len(rows)
     )  # an item is a task: they take seconds, not less
-    for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
-        data = data.map(
-            cast(Any, _Actor),
-            fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
-            # one at a time: what waits in an actor that dies would lose a try with it
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=1),
-            num_cpus=1,
-            num_gpus=config.gpus if gpu else 0,
-            max_restarts=-1,
-            max_task_retries=_TRIES - 1,
-        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of max_restarts and its like, without a successor in 2.60
+        for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
+            data = data.map(
+                cast(Any, _Actor),
+                fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
+                # one item at a time: what waits in an actor that dies would lose a try with it
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=1),
+                num_cpus=1,
+                num_gpus=config.gpus if gpu else 0,
+                max_restarts=-1,
+                max_task_retries=_TRIES - 1,
+            )
     yield from _in_order((pickle.loads(row["passage"]) for row in data.iter_rows()), len(items))
 
 

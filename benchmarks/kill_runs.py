@@ -1,8 +1,9 @@
 """Kills a small job again and again at random moments, and compares what it ends with with an undisturbed run's.
 
-    python benchmarks/kill_runs.py [--kills 180] [--with-workers 20] [--out DIR] [--seed 0]
+    python benchmarks/kill_runs.py [--job frames|lift|views] [--kills 180] [--with-workers 20] [--out DIR] [--seed 0]
 
-The job: `facelift label frames` over 24 photos and a video made of examples/, in shards of a few pictures. It is
+The jobs: `facelift label frames` over 24 photos and a video made of examples/; `facelift lift` of 8 heads built by code
+in 5 views of 64 px; `facelift views` of 24 such heads, 2 views of each; all in shards of a few pictures. A job is
 started, killed by SIGKILL, and started again on the same folder until it is done; then its shards are compared byte for
 byte with those of a run that nobody disturbed, and the next job begins, until there were so many kills.
 `--with-workers`: kills of jobs of two worker processes, every second one of a worker alone, whose item must be done
@@ -27,12 +28,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facelift.datasets.views import ViewsConfig, build_views
+from facelift.generators import morphable  # noqa: F401  a killed job has imported all it needs
 from facelift.labelling.sources import Sampling
 from facelift.labelling.stage import FramesConfig, label_frames
+from facelift.lifting.stage import LiftConfig, lift
 from facelift.scale.folder import INDEX
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
-Job = Callable[[Path, int], None]
+Job = Callable[[Path, Path, int], object]
+"""Of photos, folder of the shards, and number of workers."""
 
 
 def make_photos(folder: Path, count: int = 24) -> None:
@@ -57,38 +62,55 @@ def make_photos(folder: Path, count: int = 24) -> None:
 
 
 def label(photos: Path, out: Path, workers: int) -> None:
-    """The job."""
+    """`facelift label frames`."""
     sampling = Sampling(every=1)
     label_frames(FramesConfig((str(photos),), out, sampling=sampling, shard_pictures=4, workers=workers))
 
 
+HEADS = {"generator": "procedural", "photos": False}
+
+
+def lift_heads(_photos: Path, out: Path, workers: int) -> None:
+    """`facelift lift`."""
+    lift(LiftConfig(out, "small", faces=8, views=5, size=64, shard_faces=2, workers=workers, **HEADS))
+
+
+def view_heads(_photos: Path, out: Path, workers: int) -> None:
+    """`facelift views`."""
+    build_views(ViewsConfig(out, faces=24, shard_faces=4, views=2, size=64, workers=workers, **HEADS))
+
+
+JOBS: dict[str, Job] = {"frames": label, "lift": lift_heads, "views": view_heads}
+
+
 def digests(out: Path) -> dict[str, str]:
     """Of all shards, by name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.glob("frames-*.tar"))}
+    paths = [path for path in sorted(out.glob("*-?????.*")) if path.suffix in (".tar", ".npz")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def start(photos: Path, out: Path, workers: int) -> BaseProcess:
+def start(job: Job, photos: Path, out: Path, workers: int) -> BaseProcess:
     """The job in a process that has imported all it needs, so that kills fall into its work."""
-    process = get_context("fork").Process(target=_quiet, args=(photos, out, workers))
+    process = get_context("fork").Process(target=_quiet, args=(job, photos, out, workers))
     process.start()
     return process
 
 
-def _quiet(photos: Path, out: Path, workers: int) -> None:
+def _quiet(job: Job, photos: Path, out: Path, workers: int) -> None:
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    label(photos, out, workers)
+    job(photos, out, workers)
 
 
 def kill_until_done(
-    photos: Path, out: Path, *, kills: int, workers: int, seconds: float, rng: np.random.Generator
+    job: Job, photos: Path, out: Path, *, kills: int, workers: int, seconds: float, rng: np.random.Generator
 ) -> tuple[int, int, int]:
     """(kills of the job, kills of a worker alone, files that they left half-written under a passing name) until the job
     is done, or has been killed so often: then it is left to end."""
     killed = workers_killed = 0
     half_written: set[str] = set()
     while True:
-        process = start(photos, out, workers)
+        process = start(job, photos, out, workers)
         if killed + workers_killed < kills:
             process.join(rng.uniform(0, seconds))
         else:
@@ -122,21 +144,24 @@ def _spoil(index: Path, rng: np.random.Generator) -> None:
         index.unlink() if rng.random() < 0.5 else index.write_bytes(content[: len(content) // 2])
 
 
-def fault_run(folder: Path, *, kills: int, workers: int, seed: int = 0) -> dict[str, int | float]:
+def fault_run(folder: Path, *, kills: int, workers: int, seed: int = 0, job: str = "frames") -> dict[str, int | float]:
     """Counts of jobs, kills and jobs that ended with other shards than an undisturbed one."""
     rng, photos = np.random.default_rng(seed), folder / "photos"
-    make_photos(photos)
+    if job == "frames":
+        make_photos(photos)
     began = time.monotonic()
-    undisturbed = start(photos, folder / "undisturbed", workers)
+    undisturbed = start(JOBS[job], photos, folder / "undisturbed", workers)
     undisturbed.join()
     seconds = time.monotonic() - began
     expected = digests(folder / "undisturbed")
+    if undisturbed.exitcode or not expected:
+        raise RuntimeError(f"{folder}: expected the undisturbed job to end well, found {undisturbed.exitcode}")
     counts: dict[str, int | float] = dict.fromkeys(("jobs", "kills", "worker_kills", "half_written", "different"), 0)
     counts |= {"shards": len(expected), "undisturbed_s": round(seconds, 2)}
     while counts["kills"] + counts["worker_kills"] < kills:
         out = folder / f"killed-{counts['jobs']}"
         left = int(kills - counts["kills"] - counts["worker_kills"])
-        found = kill_until_done(photos, out, kills=left, workers=workers, seconds=0.6 * seconds, rng=rng)
+        found = kill_until_done(JOBS[job], photos, out, kills=left, workers=workers, seconds=0.6 * seconds, rng=rng)
         for name, count in zip(("kills", "worker_kills", "half_written"), found, strict=True):
             counts[name] += count
         counts["jobs"] += 1
@@ -148,6 +173,7 @@ def fault_run(folder: Path, *, kills: int, workers: int, seed: int = 0) -> dict[
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", default="frames", choices=list(JOBS))
     parser.add_argument("--kills", type=int, default=180)
     parser.add_argument("--with-workers", type=int, default=20)
     parser.add_argument("--out", type=Path)
@@ -157,7 +183,7 @@ def main() -> int:
     runs = {1: arguments.kills, 2: arguments.with_workers}
     counts = {
         f"{workers} process{'es' * (workers > 1)}": fault_run(
-            folder / str(workers), kills=kills, workers=workers, seed=arguments.seed
+            folder / str(workers), kills=kills, workers=workers, seed=arguments.seed, job=arguments.job
         )
         for workers, kills in runs.items()
         if kills

@@ -3,6 +3,7 @@
 A stage writes the sources that it read itself and those that its inputs name. What names none counts as not free.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -70,6 +71,21 @@ def scene_sources(generator: str, data: Path | None, *, photos: bool = True) -> 
 def scene_files(data: Path | None, *, photos: bool = True) -> dict[str, str]:
     """Name and digest of the files of a data folder that the generator takes: other ones give other pictures."""
     return {path.name: fingerprint(path) for path in _scene_paths(data, photos)}
+
+
+def generator_identity(generator: str) -> str:
+    """The generator of a command's option as notes hold it: a head's name; of a 3D-aware GAN name and digest of the
+    weights, since those of a run that trained on are others. Raises FileNotFoundError."""
+    if generator in ("morphable", "procedural"):
+        return generator
+    path = Path(generator)
+    file = path / "checkpoint.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{generator}: expected a checkpoint or a run folder of `facelift train-gan`, found none"
+        )
+    with file.open("rb") as opened:
+        return f"{path.name} sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
 def _scene_paths(data: Path | None, photos: bool) -> list[Path]:

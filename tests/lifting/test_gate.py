@@ -8,13 +8,13 @@ import pytest
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import mean_head
 from facelift.lifting.consistency import fit_cameras, residual_px
-from facelift.lifting.gate import as_markdown, judge, save_judgement, succeeded, write_gate
+from facelift.lifting.gate import as_markdown, judge, judgement, succeeded, write_gate
 from facelift.lifting.identity import drift_of
 from facelift.lifting.masks import NETWORK_COMPETENCE, MaskConfig
 from facelift.lifting.observations import Observations, solve, stack
-from facelift.lifting.quality import QualityConfig
+from facelift.lifting.quality import QualityConfig, face_residual_px
 from facelift.lifting.rig import Rig, rig
-from facelift.lifting.shards import shard_name
+from facelift.lifting.shards import load_shards, make_shard, shard_bytes, shard_name
 from facelift.lifting.solver import SolverConfig
 
 
@@ -70,12 +70,17 @@ def test_the_gate_rejects_what_it_is_for(tmp_path):
     faces.append(replace(good, found=np.arange(21)[None] < 8))
     observed = stack(faces)
     lifted = solve(observed, views, MaskConfig(), NETWORK_COMPETENCE, SolverConfig())
-    found = judge(np.arange(5), lifted, observed, config)
+    good = judge(lifted, observed, config)
+    measured = {"detected": succeeded(observed).mean(-1), "drift": observed.drift}
+    shard = make_shard(np.arange(5), lifted, good, observed.truth, **measured)
+    (tmp_path / shard_name(0)).write_bytes(shard_bytes(shard))
+    found = judgement(load_shards(tmp_path))
+    np.testing.assert_allclose(found.residual_px, face_residual_px(lifted), rtol=1e-6)
     assert found.accepted.tolist() == [True, False, False, False, False]
     assert found.residual_px[0] < 0.01 and found.region_px[0].max() < 0.01
     assert found.residual_px[1] > 3 and found.detected[4] == pytest.approx(8 / 21)
-    save_judgement(found, tmp_path / shard_name(0))
-    text = write_gate(tmp_path, config).read_text()
+    write_gate(f"file://{tmp_path}", config)
+    text = (tmp_path / "gate.md").read_text()
     assert text.startswith("# 1 of 5 faces accepted") and text == as_markdown(found, config)
     assert "| identity drift, % | 2.00 |" in text and (tmp_path / "gate.json").is_file()
 

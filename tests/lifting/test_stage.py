@@ -15,11 +15,13 @@ from fake_views import FakeDetector, FakeGenerator, head_points
 from facelift.cli import main
 from facelift.geometry import intrinsics, project
 from facelift.landmarks import mean_head
+from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import MaskConfig
 from facelift.lifting.rig import rig
 from facelift.lifting.shards import Shard, load_shard, load_shards, shard_name
 from facelift.lifting.stage import LiftConfig, lift
 from facelift.onnx_models.lifter import weights_path
+from facelift.scale.store import Store
 
 pytest.importorskip("numba")
 VIEWS = rig()
@@ -55,7 +57,7 @@ def test_shards_hold_the_lifted_truth(tmp_path):
     types = {name: getattr(shards, name).dtype.str for name in Shard.__dataclass_fields__}
     assert types == {
         "seed": "<i8", "points": "<f4", "covariance": "<f4", "residual_px": "<f4", "views_used": "<i2",
-        "accepted": "|b1", "truth": "<f4",
+        "accepted": "|b1", "truth": "<f4", "detected": "<f4", "drift": "<f4", "again": "|b1",
     }  # fmt: skip
     about = json.loads((tmp_path / "out" / "lift.json").read_text())
     assert about["settings"]["generator"] == "fake" and len(about["settings"]["rig_deg"]) == 41
@@ -229,6 +231,108 @@ def test_faces_that_cannot_be_rendered_are_named_and_rejected(tmp_path, caplog):
     assert load_shards(tmp_path / "two").seed.tolist() == [4]
     with pytest.raises(OSError, match="found 3 in a row that cannot be: render: seed 4"):
         lift(_config(tmp_path / "all"), generator=Hollow(range(5)), detector=detector)
+
+
+class Short(FakeGenerator):
+    """Has no memory for face 1, as long as the file is there."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def render(self, seed, *arguments, **options):
+        if seed == 1 and self.mark.exists():
+            raise MemoryError("no room for a picture")
+        return super().render(seed, *arguments, **options)
+
+
+def test_a_face_that_failed_for_want_of_memory_is_made_by_the_next_run(tmp_path, caplog):
+    mark, detector = tmp_path / "full", FakeDetector(VIEWS, noise_px=1)
+    mark.touch()
+    for _ in range(2):
+        lift(_config(tmp_path / "out"), generator=Short(mark), detector=detector)
+        shards = load_shards(tmp_path / "out")
+        assert shards.accepted.tolist() == [True, False, True, True, True]
+        assert shards.again.tolist() == [False, True, False, False, False]
+    (tmp_path / "out" / "index.json").unlink()
+    mark.unlink()
+    detector.boxes.clear()
+    lift(_config(tmp_path / "out"), generator=Short(mark), detector=detector)
+    assert len(detector.boxes) == 2 * 2  # the two faces of its shard, looked at twice
+    lift(_config(tmp_path / "whole"), generator=FakeGenerator(), detector=FakeDetector(VIEWS, noise_px=1))
+    _same(load_shards(tmp_path / "out"), load_shards(tmp_path / "whole"))
+
+
+class Gan(FakeGenerator):
+    """Its landmarks are known to the detector alone."""
+
+    def landmarks(self, seed):
+        return None
+
+
+@pytest.fixture
+def gan(tmp_path, monkeypatch):
+    """Lifts faces of a GAN whose drift grows with the seed, 3 % each, so that 3 of 5 are within the limit."""
+    (tmp_path / "gan.pkl").write_bytes(b"weights")
+
+    class Drift(IdentityDrift):
+        def __init__(self):
+            pass
+
+        def __call__(self, images, boxes, rig):
+            return 3.0 * images[0][0, 0, 1]  # the seed, as the fake generator says it
+
+    monkeypatch.setattr("facelift.lifting.stage.IdentityDrift", Drift)
+
+    def run(out):
+        lift(
+            _config(out, generator=str(tmp_path / "gan.pkl")), generator=Gan(), detector=FakeDetector(VIEWS, noise_px=1)
+        )
+
+    return run
+
+
+def test_the_gate_tells_of_the_faces_that_shards_hold(tmp_path, monkeypatch, gan):
+    """Of those of a shard that cannot be written it tells nothing; the next run adds them."""
+    import facelift.atomic
+
+    replace_file, full = facelift.atomic.os.replace, {"lift-00001.npz"}
+
+    def rename(partial, path):
+        if path.name in full:
+            raise OSError(28, "No space left on device")
+        replace_file(partial, path)
+
+    monkeypatch.setattr("facelift.atomic.os.replace", rename)
+    with pytest.raises(OSError, match="1 shards not written"):
+        gan(tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "gate.json").read_text())["faces"]
+    assert [(row["seed"], row["drift"], row["accepted"]) for row in rows] == [
+        (0, 0, True),
+        (1, 3, True),
+        (4, 12, False),
+    ]
+    full.clear()
+    gan(tmp_path / "out")
+    assert (tmp_path / "out" / "gate.md").read_text().startswith("# 3 of 5 faces accepted")
+    assert not list((tmp_path / "out").glob("gate-*"))
+    (tmp_path / "out" / "gate.md").write_text("")
+    gan(tmp_path / "out")
+    assert (tmp_path / "out" / "gate.md").read_text().startswith("# 3 of 5 faces accepted")
+
+
+def test_the_gate_in_an_object_store(tmp_path, gan):
+    pytest.importorskip("fsspec")
+    url = f"memory://{tmp_path.name}/gated"
+    gan(url)
+    gate = json.loads(Store(url).read("gate.json"))
+    assert [row["accepted"] for row in gate["faces"]] == [True, True, True, False, False]
+
+
+def test_a_report_in_an_object_store_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"memory://report: expected a folder on a disk for --report, found a URL"):
+        _lift("memory://report", report=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_detector_that_is_cut_off_is_named(tmp_path):

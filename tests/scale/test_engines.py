@@ -40,12 +40,40 @@ def test_ray_gives_the_same(tmp_path):
         list(Engine("ray", 2).run([Stage("load", load_nothing)], NUMBERS))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("always", [False, True])
+def test_an_actor_that_dies_is_replaced_and_its_item_done_again_or_given_up(tmp_path, always):
+    pytest.importorskip("ray").cloudpickle.register_pickle_by_value(steps)
+    stage = Stage("fatal", partial(load_fatal, tmp_path, always))
+    passages = list(Engine("ray", 2).run([stage, TEXT], list(range(6))))
+    assert [p.value for p in passages] == ["<0>", "<1>", "<2>", None if always else "<3>", "<4>", "<5>"]
+    assert [p.number for p in passages] == list(range(6))
+    assert [p.error for p in passages if p.error] == ["2 actors died on it, or what they made was lost"] * always
+    assert [p.number for p in passages if p.again] == [3] * always
+
+
 @pytest.mark.parametrize("always", [False, True])
 def test_a_worker_that_dies_is_replaced_and_its_item_done_again_or_given_up(tmp_path, always):
     stage = Stage("fatal", partial(load_fatal, tmp_path, always))
     passages = list(Engine(workers=2).run([stage], list(range(6))))
     assert [p.value for p in passages] == [0, 1, 2, None if always else 3, 4, 5]
     assert passages[3].error == ("a worker process died on it (exit code -9)" if always else "")
+    assert [p.number for p in passages if p.again] == [3] * always
+
+
+def load_broken(error):
+    def broken(number, clock):
+        raise error
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("error", "again"), [(MemoryError("full"), True), (OSError(5, "gone"), True), (ValueError("bad"), False)]
+)
+def test_failures_of_the_machine_are_told_from_those_of_an_item(error, again):
+    (passage,) = Engine(workers=1).run([Stage("broken", partial(load_broken, error))], [1])
+    assert passage.error.startswith("broken: ") and passage.again is again
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -82,6 +82,50 @@ def test_damaged_shards_are_named_and_made_anew(place, caplog):
     assert open_folder(place).scan() == [] and open_folder(place).scan(verify=True) == ["lift-00002.tar"]
 
 
+class Killed(BaseException):
+    """SIGKILL: nothing is done after it, not even what `finally` asks for."""
+
+
+def test_a_kill_after_a_shard_was_replaced_leaves_no_wrong_checksum(place, monkeypatch):
+    """Tars are padded: two shards of other samples are of one size."""
+    with (folder := open_folder(place)).run(SETTINGS, {}):
+        for index in range(2):
+            folder.write(f"lift-{index:05d}.tar", content(4), 4)
+    assert len(content(5)) == len(content(4))
+    folder = open_folder(place)
+    with pytest.raises(Killed), folder.run(SETTINGS, {}):
+        folder._indexed = guard.time.monotonic()  # not due for another 5 s
+        assert folder.write("lift-00001.tar", content(5), 5)
+        monkeypatch.setattr(folder, "_save_index", lambda: None)
+        raise Killed
+    assert open_folder(place).scan(verify=True) == []
+    with (folder := open_folder(place)).run(SETTINGS, {}):
+        assert {name: entry.samples for name, entry in folder.entries.items()} == {
+            "lift-00000.tar": 4,
+            "lift-00001.tar": 5,
+        }
+    assert open_folder(place).scan(verify=True) == []
+
+
+def test_an_index_that_cannot_be_written_keeps_the_shard_from_being_replaced(tmp_path, monkeypatch):
+    with (folder := open_folder(tmp_path)).run(SETTINGS, {}):
+        folder.write("lift-00000.tar", content(4), 4)
+    replace = __import__("os").replace
+
+    def rename(partial, path):
+        if path.name == INDEX:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(partial, path)
+
+    folder = open_folder(tmp_path)
+    with folder.run(SETTINGS, {}):
+        monkeypatch.setattr("facelift.atomic.os.replace", rename)
+        assert not folder.write("lift-00000.tar", content(5), 5)
+    monkeypatch.undo()
+    assert (tmp_path / "lift-00000.tar").read_bytes() == content(4)
+    assert open_folder(tmp_path).scan(verify=True) == []
+
+
 def test_two_runs_in_one_folder_are_refused(place):
     second = open_folder(place).run(SETTINGS, {})
     with open_folder(place).run(SETTINGS, {}), pytest.raises(ValueError, match="no other run in this folder, found"):

@@ -12,11 +12,13 @@ import torch
 
 from facelift.checkpoints.triplane import load_generator
 from facelift.datasets.posed_pictures import PosedPictures, read_posed
-from facelift.datasets.views import ViewsConfig, build_views
+from facelift.datasets.views import ViewCache, ViewsConfig, build_views
 from facelift.evaluation.frechet import EncoderFeatures, frechet_distance
 from facelift.generators.stage import RenderConfig, build_generator, render_views
 from facelift.geometry import RADIUS, intrinsics, project
 from facelift.landmarks import WFLW98, mean_head
+from facelift.lifting.quality import QualityConfig
+from facelift.lifting.shards import load_shards
 from facelift.lifting.stage import LiftConfig, lift
 from facelift.losses.logistic_gan import critic_loss, generator_loss, r1_penalty
 from facelift.models.dual_critic import DualCritic, made_small
@@ -225,3 +227,31 @@ def test_the_chain_benchmark_draws_and_tells(views, tmp_path, monkeypatch, capsy
     assert "of 1 faces accepted" in said and "focal" in said and "frechet" in said
     sheet = cv2.imread(str(tmp_path / "out" / "sheet.jpg"))
     assert sheet.shape == (6 * 256, 7 * 256, 3)
+
+
+def test_from_run_to_views(views, tmp_path):
+    """The chain's other end: lifted -> views, with a gate that lets everything pass. Of another GAN it is refused."""
+    train_small_gan(config(tmp_path / "run", views))
+    run = str(tmp_path / "run")
+    everything = QualityConfig(max_residual_px=1e9, min_solved=0, min_found=0, max_drift=1e9)
+    small = {"generator": run, "faces": 2, "views": 5, "size": 64, "workers": 1, "shard_faces": 2}
+    lift(LiftConfig(tmp_path / "lift", detector="small", quality=everything, **small))
+    accepted = load_shards(tmp_path / "lift").accepted
+    assert accepted.any()
+    settings = ViewsConfig(
+        tmp_path / "views", tmp_path / "lift", generator=run, views=2, size=32, sphere=True, workers=1
+    )
+    cache = ViewCache(build_views(settings))
+    assert len(cache) == 2 * accepted.sum() and cache[0].image.shape == (32, 32, 3)
+    notes = [json.loads((tmp_path / name).read_text())["settings"] for name in ("lift/lift.json", "views/views.json")]
+    assert notes[0]["generator"] == notes[1]["generator"] and notes[0]["generator"].startswith("run sha256:")
+    with pytest.raises(ValueError, match=r"lift\.json: expected faces of --truncation 0\.5, found 0\.7"):
+        build_views(replace(settings, truncation=0.5, out=tmp_path / "other"))
+    with (tmp_path / "run" / "checkpoint.pt").open("ab") as trained_on:
+        trained_on.write(b"more")
+    with pytest.raises(
+        ValueError, match=r"lift\.json: expected faces of the generator 'run sha256:.*', found 'run sha"
+    ):
+        build_views(settings)
+    with pytest.raises(ValueError, match=r"views\.json: expected this run's settings, .*generator: 'run sha256:"):
+        build_views(replace(settings, lift=None, faces=2, scene=None))

@@ -60,3 +60,36 @@ def test_streaming_reads_a_few_shards_at_a_time_and_none_again():
 def test_streaming_on_more_processes_sees_what_one_sees():
     one = streamed(5, batch=6)
     np.testing.assert_array_equal(one, np.concatenate([streamed(5, rank=rank, world=2) for rank in range(2)]))
+
+
+def epoch_order(shard, window, seed, epoch):
+    """As it was before orders were kept: the whole epoch sorted for every batch."""
+    rng = np.random.default_rng([seed, epoch])
+    names, inside = np.unique(shard, return_inverse=True)
+    group = rng.permutation(len(names))[inside] // window
+    return np.lexsort((rng.random(len(shard)), group))
+
+
+def test_kept_orders_are_those_of_the_array_that_is_given():
+    """Also where the caller writes into it, and after many other orders."""
+    shard = SHARD.copy()
+    for window in (1, 2, *range(3, 20), 1):
+        for _ in range(2):
+            expected = np.concatenate([epoch_order(shard, window, 4, epoch) for epoch in (0, 1)])
+            found = [streamed_indices(step, shard, window, batch=8, seed=4) for step in range(9)]
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+            shard[:] = np.roll(shard, 5)
+    for seed in (1, 2, 1):
+        expected = np.concatenate([np.random.default_rng([seed, epoch]).permutation(12) for epoch in (0, 1)])
+        found = np.concatenate([indices(step, batch=8, count=12, seed=seed) for step in range(3)])
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_an_epoch_is_ordered_once_not_once_a_batch(monkeypatch):
+    calls = []
+    lexsort = np.lexsort
+    monkeypatch.setattr(np, "lexsort", lambda keys: calls.append(1) or lexsort(keys))
+    shard = np.repeat(np.arange(11), 7)
+    for step in range(11):
+        streamed_indices(step, shard.copy(), 3, batch=7, seed=99)
+    assert len(calls) == 1

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from facelift.archives import read_npz
 from facelift.scale.store import Place, Store
-from facelift.scale.tar import META, map_tar, read_records, record_bytes, tar_bytes
+from facelift.scale.tar import META, Member, map_tar, read_records, record_bytes, tar_bytes, whole_shard
 
 _FACES = META + "faces.json"
 _WHAT = "a shard with visibility, written by this version's `facelift views` (run it anew, to a new folder)"
@@ -39,6 +39,8 @@ class RenderedFace:
     """The generator's; NaN where it does not know them."""
     views: Sequence[EncodedView]
     error: str = ""
+    again: bool = False
+    """Whether it failed for a reason that passes: the next run renders it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class ViewShard:
 def shard_bytes(faces: Sequence[RenderedFace]) -> bytes:
     """A shard: of each view a .jpg and a .npy record, before them all the seeds and what went wrong with them."""
     table = {"seed": [face.seed for face in faces], "error": [face.error for face in faces]}
+    if any(face.again for face in faces):
+        table["again"] = [face.again for face in faces]
     files = [(_FACES, json.dumps(table).encode())]
     for face in faces:
         known = {"seed": np.asarray(face.seed, np.int64), "landmarks": face.landmarks, "exact": face.exact}
@@ -97,11 +101,25 @@ def load_shard(path: Path) -> ViewShard:
     """Raises ValueError for a file that is no shard. An .npz is one of an older version."""
     if path.suffix == ".npz":
         return _load_npz(path)
+    with whole_shard(path, _WHAT):
+        return _load_tar(path)
+
+
+def stored_seeds(path: Path) -> list[int]:
+    """The faces that a shard was made of, those that could not be rendered among them; but not those that failed for a
+    reason that passes. Raises as `load_shard`."""
+    with whole_shard(path, _WHAT):
+        content, members = map_tar(path, _WHAT)
+        table = _table(path, content, {member.name: member for member in members})
+        again = table.get("again", [False] * len(table["seed"]))
+        return [seed for seed, failed in zip(table["seed"], again, strict=True) if not failed]
+
+
+def _load_tar(path: Path) -> ViewShard:
     content, members = map_tar(path, _WHAT)
     pictures = [member for member in members if member.name.endswith(".jpg")]
     files = {member.name: member for member in members}
-    if _FACES not in files:
-        raise ValueError(f"{path}: expected {_WHAT}, found no {_FACES} in it")
+    _table(path, content, files)
     if not pictures:
         return _empty(content)
     rows = read_records(content, [files[member.name.removesuffix(".jpg") + ".npy"] for member in pictures])
@@ -118,13 +136,14 @@ def load_shard(path: Path) -> ViewShard:
     )
 
 
-def stored_seeds(path: Path) -> list[int]:
-    """The faces that a shard was made of, those that could not be rendered among them."""
-    content, members = map_tar(path, _WHAT)
-    table = next((member for member in members if member.name == _FACES), None)
-    if table is None:
+def _table(path: Path, content: np.ndarray, files: dict[str, Member]) -> dict[str, list]:
+    """Of the faces: `seed` and `error`, and `again` where one is to be rendered again."""
+    if _FACES not in files:
         raise ValueError(f"{path}: expected {_WHAT}, found no {_FACES} in it")
-    return json.loads(content[table.start : table.stop].tobytes())["seed"]
+    table = json.loads(content[files[_FACES].start : files[_FACES].stop].tobytes())
+    if not isinstance(table["seed"], list):
+        raise ValueError(f"{path}: expected {_WHAT}, found no seeds in {_FACES}")
+    return table
 
 
 def _load_npz(path: Path) -> ViewShard:

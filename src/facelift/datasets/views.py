@@ -31,8 +31,8 @@ from facelift.scale.dashboard import Dashboard
 from facelift.scale.engine import Engine, EngineName, RayConfig
 from facelift.scale.folder import ShardFolder
 from facelift.scale.stages import Function, Passage, Stage
-from facelift.scale.store import Place, Store, shown
-from facelift.sources import PHOTOS, listed, noted_sources, scene_files, scene_sources
+from facelift.scale.store import Place, Store, fetched, shown
+from facelift.sources import PHOTOS, generator_identity, listed, noted_sources, scene_files, scene_sources
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,8 @@ class ViewCache:
 def build_views(config: ViewsConfig) -> Place:
     """Renders what is missing of the cache, a shard for each shard of pseudo-labels; returns the folder.
 
-    A face that cannot be rendered is named, counted and left out.
+    A face that cannot be rendered is named, counted and left out; where the reason may pass (memory, a disk, a worker
+    that died), the next run makes its shard anew.
     """
     plan = _plan(config)
     folder = views_folder(config.out)
@@ -242,8 +243,8 @@ def _plan(config: ViewsConfig) -> list[tuple[str, list[_Face]]]:
 
 def _accepted(store: Store, name: str) -> list[_Face]:
     """The accepted faces of a shard of pseudo-labels."""
-    keys = ("seed", "points", "accepted")
-    shard = read_npz(store.on_disk(name), "a shard of `facelift lift`", keys)
+    with fetched(store.path(name)) as path:
+        shard = read_npz(path, "a shard of `facelift lift`", ("seed", "points", "accepted"))
     chosen = np.flatnonzero(shard["accepted"])
     return [_Face(int(shard["seed"][row]), shard["points"][row].astype(np.float32)) for row in chosen]
 
@@ -254,9 +255,13 @@ def _complete(folder: ShardFolder, part: tuple[str, list[_Face]]) -> bool:
     if name not in folder.entries:
         return False
     path = folder.store.on_disk(name)
-    if stored_seeds(path) != [face.seed for face in faces]:
+    try:
+        if stored_seeds(path) != [face.seed for face in faces]:
+            return False
+        there, now = load_shard(path), {face.seed: face.lifted for face in faces}
+    except ValueError as error:  # of the size that the index has, but damaged
+        folder.drop(name, error)
         return False
-    there, now = load_shard(path), {face.seed: face.lifted for face in faces}
     return all(
         np.array_equal(points, now[int(seed)], equal_nan=True)
         for seed, points in zip(there.seed, there.landmarks, strict=True)
@@ -266,17 +271,20 @@ def _complete(folder: ShardFolder, part: tuple[str, list[_Face]]) -> bool:
 def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what must be equal for a run to go on, what is good to know). Raises ValueError where the faces are not the
     generator's."""
-    lift = Store(config.lift) if config.lift else None
+    lift, generator = Store(config.lift) if config.lift else None, generator_identity(config.generator)
     note = json.loads(lift.read("lift.json")) if lift and lift.exists("lift.json") else None
     if lift and note:
         made_by, where = note["settings"], lift.path("lift.json")
-        if made_by["generator"] != config.generator:
+        if made_by["generator"] != generator:
             found = made_by["generator"]
-            raise ValueError(f"{where}: expected faces of the generator {config.generator!r}, found {found!r}")
+            raise ValueError(f"{where}: expected faces of the generator {generator!r}, found {found!r}")
+        if made_by.get("truncation", config.truncation) != config.truncation:
+            found = made_by["truncation"]
+            raise ValueError(f"{where}: expected faces of --truncation {config.truncation:g}, found {found:g}")
         if made_by.get("heads", 1) != HEADS:
             found = made_by.get("heads", 1)
             raise ValueError(f"{where}: expected heads of version {HEADS}, found {found}: lift these seeds anew")
-    settings = {key: getattr(config, key) for key in ("generator", "views", "size", "quality")}
+    settings = {"generator": generator, **{key: getattr(config, key) for key in ("views", "size", "quality")}}
     if config.faces is not None:
         settings |= {"first_seed": config.first_seed, "shard_faces": config.shard_faces}
     settings |= {"space": asdict(config.space), "heads": HEADS}
@@ -343,7 +351,7 @@ def _write(folder: ShardFolder, name: str, faces: list[_Face], passages: list[Pa
         return
     nowhere = np.full((98, 3), np.nan, np.float32)
     done = [
-        passage.value or RenderedFace(face.seed, face.lifted, nowhere, (), passage.error)
+        passage.value or RenderedFace(face.seed, face.lifted, nowhere, (), passage.error, passage.again)
         for face, passage in zip(faces, passages, strict=True)
     ]
     with board.time("write"):

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from facelift.archives import read_npz
 from facelift.scale.store import Place, Store
-from facelift.scale.tar import META, map_tar, read_records, record_bytes, tar_bytes
+from facelift.scale.tar import META, map_tar, read_records, record_bytes, tar_bytes, whole_shard
 
 _QUALITY = 92
 """Of the stored JPEG."""
@@ -142,6 +142,11 @@ def load_shard(path: Path) -> Shard:
         keys = tuple(field.name for field in fields(Shard))
         arrays = read_npz(path, _WHAT, keys)
         return Shard(**{key: arrays[key] for key in keys})
+    with whole_shard(path, _WHAT):
+        return _load_tar(path)
+
+
+def _load_tar(path: Path) -> Shard:
     content, members = map_tar(path, _WHAT)
     files = {member.name: member for member in members}
     if _ITEMS not in files:

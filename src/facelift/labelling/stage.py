@@ -150,7 +150,11 @@ class _Writer:
         self.done: set[str] = set()
         """Keys of the items that shards hold."""
         for name in names:
-            shard = load_shard(folder.store.on_disk(name))
+            try:
+                shard = load_shard(folder.store.on_disk(name))
+            except ValueError as error:  # of the size that the index has, but damaged
+                folder.drop(name, error)
+                continue
             self.done |= set(shard.item.tolist())
             self._kept.remember(shard.hash[shard.reason == KEPT])
         self._index = 1 + max((int(name[7:].partition(".")[0]) for name in names), default=-1)

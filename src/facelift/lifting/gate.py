@@ -1,18 +1,20 @@
-"""The quality gate of a GAN's faces: do its views agree, do they show one person, does the detector see a face?"""
+"""The quality gate of a GAN's faces: do its views agree, do they show one person, does the detector see a face?
+
+What it measures is in the shards, so that gate.json and gate.md tell of every face that a shard holds and of no other.
+"""
 
 import json
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from facelift.archives import read_npz
-from facelift.atomic import written_whole
 from facelift.landmarks import WFLW98
 from facelift.lifting.observations import Observations
-from facelift.lifting.quality import QualityConfig, accepted, face_residual_px
+from facelift.lifting.quality import QualityConfig, accepted
+from facelift.lifting.shards import Shard, load_shards
 from facelift.lifting.solver import Lifted
+from facelift.scale.store import Place, Store
 
 MAX_SIGMA = 0.1
 """A detector that gives covariances succeeds in a view where its points' mean standard deviation is below this share of
@@ -46,14 +48,19 @@ def succeeded(observed: Observations) -> Bool[np.ndarray, "b views"]:
     return observed.found & (sigma < MAX_SIGMA * side)
 
 
-def judge(seeds: np.ndarray, lifted: Lifted, observed: Observations, config: QualityConfig) -> Judgement:
-    """All limits of `config`; a face whose drift is not known is rejected."""
-    detected = succeeded(observed)
-    drift = np.full(len(seeds), np.nan) if observed.drift is None else observed.drift
-    residual = np.where(lifted.solved, lifted.residual_px, np.nan)
+def judge(lifted: Lifted, observed: Observations, config: QualityConfig) -> Bool[np.ndarray, "n"]:
+    """Whether each face is within all limits of `config`; one whose drift is not known is not."""
+    drift = np.full(len(observed.found), np.nan) if observed.drift is None else observed.drift
+    return accepted(lifted, succeeded(observed), config) & (drift <= config.max_drift)
+
+
+def judgement(shard: Shard) -> Judgement:
+    """What the gate measured of a shard's faces."""
+    solved = np.isfinite(shard.points).all(-1)
+    residual = np.where(solved, shard.residual_px, np.nan).astype(float)
     region = np.stack([_median(residual[:, indices]) for indices in REGIONS.values()], -1)
-    good = accepted(lifted, detected, config) & (drift <= config.max_drift)
-    return Judgement(np.asarray(seeds), face_residual_px(lifted), region, detected.mean(-1), drift, good)
+    detected, drift = shard.detected.astype(float), shard.drift.astype(float)
+    return Judgement(shard.seed, _median(residual), region, detected, drift, shard.accepted)
 
 
 def _median(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
@@ -64,29 +71,13 @@ def _median(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
     return out
 
 
-def save_judgement(found: Judgement, shard: Path) -> None:
-    """Beside the shard, as gate-*.npz."""
-    with written_whole(_gate_path(shard)) as partial:
-        np.savez(partial, **vars(found))
-
-
-def _gate_path(shard: Path) -> Path:
-    return shard.with_name(shard.name.replace("lift-", "gate-"))
-
-
-def write_gate(folder: Path, config: QualityConfig) -> Path:
-    """Writes OUT/gate.json and OUT/gate.md over all shards; returns the latter's path."""
+def write_gate(place: Place, config: QualityConfig) -> None:
+    """Writes gate.json and gate.md over all shards of a folder. Raises FileNotFoundError where there is none."""
+    found, store = judgement(load_shards(place)), Store(place)
     names = [field.name for field in fields(Judgement)]
-    parts = [read_npz(path, "a gate of `facelift lift`", names) for path in sorted(folder.glob("gate-*.npz"))]
-    if not parts:
-        raise FileNotFoundError(f"{folder}: expected gate-*.npz, found none")
-    found = Judgement(*(np.concatenate([part[name] for part in parts]) for name in names))
-    with written_whole(folder / "gate.json") as partial:
-        rows = [{name: _plain(getattr(found, name)[row]) for name in names} for row in range(len(found.seed))]
-        partial.write_text(json.dumps({"regions": list(REGIONS), "faces": rows}, indent=1))
-    with written_whole(folder / "gate.md") as partial:
-        partial.write_text(as_markdown(found, config))
-    return folder / "gate.md"
+    rows = [{name: _plain(getattr(found, name)[row]) for name in names} for row in range(len(found.seed))]
+    store.write("gate.json", json.dumps({"regions": list(REGIONS), "faces": rows}, indent=1).encode())
+    store.write("gate.md", as_markdown(found, config).encode())
 
 
 def as_markdown(found: Judgement, config: QualityConfig) -> str:

@@ -2,15 +2,15 @@
 
 import io
 import re
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
 
+from facelift.archives import read_npz
 from facelift.lifting.solver import Lifted
-from facelift.scale.store import Place, Store
+from facelift.scale.store import Place, Store, fetched
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Shard:
     accepted: Bool[np.ndarray, "n"]
     truth: Float32[np.ndarray, "n 98 3"]
     """Exact landmarks, for measuring only; NaN where the generator does not know them."""
+    detected: Float32[np.ndarray, "n"]
+    """Share of views in which the detector succeeds (`gate.succeeded`); NaN in shards of older versions."""
+    drift: Float32[np.ndarray, "n"]
+    """Identity drift, %; NaN where it was not measured: of heads, whose views show one person."""
+    again: Bool[np.ndarray, "n"]
+    """Whether the face failed for a reason that passes, such as memory that ran out: the next run makes it."""
 
 
 def shard_name(index: int) -> str:
@@ -33,7 +39,16 @@ def shard_name(index: int) -> str:
     return f"lift-{index:05d}.npz"
 
 
-def make_shard(seeds: np.ndarray, lifted: Lifted, accepted: np.ndarray, truth: np.ndarray) -> Shard:
+def make_shard(
+    seeds: np.ndarray,
+    lifted: Lifted,
+    accepted: np.ndarray,
+    truth: np.ndarray,
+    *,
+    detected: np.ndarray,
+    drift: np.ndarray | None = None,
+    again: np.ndarray | None = None,
+) -> Shard:
     """The shard of these faces."""
     return Shard(
         np.asarray(seeds, np.int64),
@@ -43,6 +58,9 @@ def make_shard(seeds: np.ndarray, lifted: Lifted, accepted: np.ndarray, truth: n
         lifted.views_used.astype(np.int16),
         np.asarray(accepted, bool),
         truth.astype(np.float32),
+        np.asarray(detected, np.float32),
+        np.full(len(seeds), np.nan, np.float32) if drift is None else drift.astype(np.float32),
+        np.zeros(len(seeds), bool) if again is None else np.asarray(again, bool),
     )
 
 
@@ -53,18 +71,20 @@ def shard_bytes(shard: Shard) -> bytes:
     return buffer.getvalue()
 
 
-def load_shard(path: Path | io.BytesIO) -> Shard:
-    """Raises ValueError for a file that is no shard."""
-    try:
-        with np.load(path) as file:
-            return Shard(**{field.name: file[field.name] for field in fields(Shard)})
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: expected a shard of `facelift lift`, found another file: {error}") from error
+def load_shard(path: Path) -> Shard:
+    """Raises FileNotFoundError, or ValueError for a file that is no shard."""
+    added = ("detected", "drift", "again")
+    names = [field.name for field in fields(Shard)]
+    arrays = read_npz(path, "a shard of `facelift lift`", [name for name in names if name not in added])
+    unknown = np.full(len(arrays["seed"]), np.nan, np.float32)
+    older = {"detected": unknown, "drift": unknown, "again": np.zeros(len(unknown), bool)}
+    return Shard(**{name: (older | arrays)[name] for name in names})
 
 
 def stored_shard(store: Store, name: str) -> Shard:
     """The shard of this name in a folder, which may be one of an object store. Raises as `load_shard`."""
-    return load_shard(Path(store.path(name)) if store.folder else io.BytesIO(store.read(name)))
+    with fetched(store.path(name)) as path:
+        return load_shard(path)
 
 
 def shard_names(store: Store) -> list[str]:

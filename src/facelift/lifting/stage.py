@@ -17,7 +17,7 @@ from facelift.detectors2d.protocol import Detector2D
 from facelift.generators.protocol import HEADS
 from facelift.generators.stage import HEAD_KINDS, build_generator
 from facelift.landmarks import WFLW98
-from facelift.lifting.gate import judge, save_judgement, write_gate
+from facelift.lifting.gate import judge, succeeded, write_gate
 from facelift.lifting.identity import IdentityDrift
 from facelift.lifting.masks import MEDIAPIPE_COMPETENCE, NETWORK_COMPETENCE, Competence, MaskConfig
 from facelift.lifting.observations import (
@@ -40,8 +40,15 @@ from facelift.scale.dashboard import Dashboard
 from facelift.scale.engine import Engine, EngineName, RayConfig
 from facelift.scale.folder import ShardFolder
 from facelift.scale.stages import Function, Passage, Stage
-from facelift.scale.store import Place, shown
-from facelift.sources import exported_sources, listed, scene_files, scene_sources, unrecorded
+from facelift.scale.store import Place, local_path, shown
+from facelift.sources import (
+    exported_sources,
+    generator_identity,
+    listed,
+    scene_files,
+    scene_sources,
+    unrecorded,
+)
 
 log = logging.getLogger(__name__)
 
@@ -101,15 +108,14 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
     """Writes the shards that are missing; returns the folder.
 
     `generator` and `detector` stand in for the ones that `config` names; with several workers they must pickle. A face
-    that cannot be rendered or looked at is named, counted and stored as rejected. Raises ValueError if the folder holds
+    that cannot be rendered or looked at is named, counted and stored as rejected; where the reason may pass (memory, a
+    disk, a worker that died), the next run makes its shard anew. Raises ValueError if the folder holds
     shards of other settings, or another run is at work in it. With `config.report`, see `lifting_report`.
     """
     if config.report:
         return lifting_report(config, generator=generator, detector=detector)
     views = rig(config.views)
     folder = lift_folder(config.out)
-    if config.generator not in HEAD_KINDS and folder.store.folder is None:
-        raise ValueError(f"{config.out}: expected a folder on a disk for the gate of a GAN's faces, found a URL")
     with folder.run(*_describe(config, views, generator, detector)):
         plan = [(name, seeds) for name, seeds in _shards(config) if not _complete(folder, name, seeds)]
         seeds = [seed for _, part in plan for seed in part]
@@ -118,8 +124,8 @@ def lift(config: LiftConfig, *, generator: ViewSource | None = None, detector: D
             for name, part in plan:
                 faces = [next(passages) for _ in part]
                 _finish_shard(folder, name, np.array(part), faces, config, views, board)
-    if config.generator not in HEAD_KINDS:
-        write_gate(Path(config.out), config.quality)
+        if config.generator not in HEAD_KINDS and folder.entries:
+            write_gate(config.out, config.quality)
     folder.raise_unwritten()
     return shown(config.out)
 
@@ -129,13 +135,16 @@ def lifting_report(
 ) -> Path:
     """Writes the error against exact landmarks, report.json and report.md in `config.out`; returns the latter's path.
 
-    The detections of each view are made once, kept in observations.npz, and lifted again in every setting.
+    The detections of each view are made once, kept in observations.npz, and lifted again in every setting. Raises
+    ValueError for a folder in an object store.
     """
+    out = local_path(config.out)
+    if out is None:
+        raise ValueError(f"{config.out}: expected a folder on a disk for --report, found a URL")
     views = rig(config.views)
     described, about = _describe(config, views, generator, detector)
     solving = ("mask", "solver", "quality", "competence", "shard_faces")
     made_by = {**{key: value for key, value in described.items() if key not in solving}, "faces": config.faces}
-    out = Path(config.out)
     cache = out / "observations.npz"
     observed = load_observations(cache, made_by)
     if observed is None:
@@ -160,7 +169,12 @@ def competence_of(detector: str) -> Competence:
 
 def lift_folder(place: Place) -> ShardFolder:
     """The folder of shards lift-*.npz."""
-    return ShardFolder(place, "lift", (".npz",), lambda store, name: len(stored_shard(store, name).seed))
+    return ShardFolder(place, "lift", (".npz",), lambda store, name: _samples(stored_shard(store, name).again))
+
+
+def _samples(again: np.ndarray) -> int:
+    """Of a shard in the index: none where a face is to be made again, so that no run takes the shard for complete."""
+    return 0 if again.any() else len(again)
 
 
 @contextmanager
@@ -208,7 +222,8 @@ def _shards(config: LiftConfig) -> list[tuple[str, range]]:
 
 
 def _complete(folder: ShardFolder, name: str, seeds: range) -> bool:
-    """A shard of fewer faces, the last of a shorter run, counts as missing; so does one of more, of a longer run."""
+    """A shard of fewer faces counts as missing, the last of a shorter run or one with faces to be made again; so does
+    one of more, of a longer run."""
     return name in folder.entries and folder.entries[name].samples == len(seeds)
 
 
@@ -230,11 +245,12 @@ def _finish_shard(
         lifted = solve(observed, views, config.mask, competence_of(config.detector), config.solver)
         good = accepted(lifted, observed.found, config.quality)
         if config.generator not in HEAD_KINDS:
-            judged = judge(seeds, lifted, observed, config.quality)
-            good = judged.accepted
-            save_judgement(judged, Path(folder.store.path(name)))
+            good = judge(lifted, observed, config.quality)
+        again = np.array([face.again for face in faces])
+        measured = {"detected": succeeded(observed).mean(-1), "drift": observed.drift, "again": again}
+        shard = make_shard(seeds, lifted, good, observed.truth, **measured)
     with board.time("write"):
-        folder.write(name, shard_bytes(make_shard(seeds, lifted, good, observed.truth)), len(seeds))
+        folder.write(name, shard_bytes(shard), _samples(again))
     board.counts.update(accepted=int(good.sum()), rejected=int((~good).sum()))
     residual = face_residual_px(lifted)
     median = np.median(residual[np.isfinite(residual)]) if np.isfinite(residual).any() else np.nan
@@ -260,7 +276,7 @@ def _describe(
     if config.generator in HEAD_KINDS:
         del fixed["quality"]["max_drift"]  # it judges faces of GANs alone
     else:
-        fixed |= {"generator": _identity_of_gan(config.generator), "truncation": config.truncation}
+        fixed |= {"generator": generator_identity(config.generator), "truncation": config.truncation}
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
     scene = scene_sources(config.generator, config.data, photos=config.photos)
     sources = [unrecorded(Path(generator.name))] if generator else scene
@@ -275,15 +291,6 @@ def _identity(detector: str) -> str:
     if not path.is_file():
         return detector
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-
-
-def _identity_of_gan(path: str) -> str:
-    """Name and digest of the weights: those of a run that trained on are others."""
-    file = Path(path) / "checkpoint.pt" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}: expected a checkpoint or a run folder of `facelift train-gan`, found none")
-    with file.open("rb") as opened:
-        return f"{Path(path).name} sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()[:16]}"
 
 
 def _version(package: str) -> str:

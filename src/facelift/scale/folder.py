@@ -16,7 +16,7 @@ from typing import Any
 
 from facelift.atomic import require_settings
 from facelift.commands.report import explain
-from facelift.scale.guard import only_run
+from facelift.scale.guard import Hold, only_run
 from facelift.scale.store import Place, Store
 
 log = logging.getLogger(__name__)
@@ -49,27 +49,32 @@ class ShardFolder:
         self.unwritten: list[str] = []
         """Shards that could not be written, and why."""
         self._failed_in_a_row, self._indexed = 0, 0.0
+        self._stored: set[str] = set()
+        """Shards that the stored index has a line of."""
+        self._hold: Hold | None = None
 
     @contextmanager
     def run(self, settings: dict[str, Any], about: dict[str, Any]) -> Iterator[None]:
         """Holds the folder for a run with these settings; the index is complete afterwards.
 
-        Raises ValueError where another run is at work, or where the folder's shards were made by other settings. A
-        damaged shard is named and removed, to be made anew.
+        Raises ValueError where another run is at work, or comes to be (`write`), or where the folder's shards were made
+        by other settings. A damaged shard is named and removed, to be made anew.
         """
-        with only_run(self.store):
+        with only_run(self.store) as self._hold:
             self.store.remove_partial()
             self._claim(settings, about)
             self.scan(remove_damaged=True)
             try:
                 yield
             finally:
-                self._save_index()
+                if not self._hold.lost:
+                    self._save_index()
 
     def scan(self, *, remove_damaged: bool = False, verify: bool = False) -> list[str]:
         """Brings `entries` up to what is there; the names of damaged shards. Only shards that the index does not know,
         by name and size, are read; with `verify` all."""
         known = self._load_index()
+        self._stored = set(known)
         sizes = {name: size for name, size in self.store.sizes().items() if self._names.fullmatch(name)}
         self.entries, damaged = {}, []
         for name, size in sizes.items():
@@ -84,14 +89,30 @@ class ShardFolder:
                 self.entries[name] = found
             except ValueError as error:
                 damaged.append(name)
-                log.warning("damaged%s: %s", ", made anew" if remove_damaged else "", error)
                 if remove_damaged:
-                    self.store.remove(name)
+                    self.drop(name, error)
+                else:
+                    log.warning("damaged: %s", error)
         return damaged
 
+    def drop(self, name: str, why: ValueError) -> None:
+        """Names and removes a damaged shard, to be made anew."""
+        log.warning("damaged, made anew: %s", why)
+        self.store.remove(name)
+        self.entries.pop(name, None)
+
     def write(self, name: str, content: bytes, samples: int) -> bool:
-        """Whether the shard could be written; if not, see `refuse`."""
+        """Whether the shard could be written; if not, see `refuse`. Raises ValueError where another run has the folder.
+
+        What the stored index says of an older shard of this name goes first: a kill must not leave the new shard with
+        the old one's checksum, since both may be of one size.
+        """
+        assert self._hold is not None  # within `run`
+        self._hold.check()
         try:
+            if name in self._stored:
+                self.entries.pop(name, None)
+                self._store_index()
             self.store.write(name, content)
         except OSError as error:
             self.refuse(name, explain(error))
@@ -137,10 +158,14 @@ class ShardFolder:
             return {}
 
     def _save_index(self) -> None:
-        shards = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
-        content = {"format": 1, "samples": sum(entry.samples for entry in self.entries.values()), "shards": shards}
         try:
-            self.store.write(INDEX, json.dumps(content, indent=1).encode())
+            self._store_index()
         except OSError as error:
             log.warning("not written: %s", explain(error))  # the next run makes it
+
+    def _store_index(self) -> None:
+        shards = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
+        content = {"format": 1, "samples": sum(entry.samples for entry in self.entries.values()), "shards": shards}
         self._indexed = time.monotonic()
+        self.store.write(INDEX, json.dumps(content, indent=1).encode())
+        self._stored = set(shards)

@@ -1,6 +1,7 @@
 """One run at a time in a folder: two would write the same shards."""
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from facelift.commands.report import explain
 from facelift.scale.store import Store
 
 try:
@@ -17,29 +19,43 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
+log = logging.getLogger(__name__)
+
 LEASE = "run.lease"
 BEAT_S = 20.0
 """How often a run in an object store says that it lives; silent for four times as long, it is taken for dead."""
 
 
+class Hold:
+    """A run's hold on its folder. That by a lock lasts as long as the process."""
+
+    lost = ""
+    """Why the folder is no longer this run's; empty while it is."""
+
+    def check(self) -> None:
+        """Before each write. Raises ValueError once the folder is another run's."""
+
+
 @contextmanager
-def only_run(store: Store) -> Iterator[None]:
+def only_run(store: Store) -> Iterator[Hold]:
     """Raises ValueError where another run is at work in the folder. A killed run leaves nothing in the way.
 
     On a disk by a lock on the folder, which the system takes off when the process ends; else by a lease: a file that
-    names the run and is renewed as long as it lives.
+    names the run and is renewed as long as it lives. A run that loses it learns that from `Hold.check`.
     """
     if store.folder is not None:
         store.folder.mkdir(parents=True, exist_ok=True)
     locked = _lock(store.folder) if store.folder is not None else None
     if locked is not None:
         try:
-            yield
+            yield Hold()
         finally:
             os.close(locked)
         return
-    with _lease(store):
-        yield
+    lease = Lease(store)
+    lease.take()
+    with lease.beating():
+        yield lease
 
 
 def _lock(folder: Path) -> int | None:
@@ -58,37 +74,84 @@ def _lock(folder: Path) -> int | None:
     return handle
 
 
-@contextmanager
-def _lease(store: Store) -> Iterator[None]:
-    owner = uuid.uuid4().hex
-    found = _holder(store)
-    if found and time.time() - float(found["time"]) < 4 * BEAT_S:
-        who = f"process {found['pid']} on {found['host']}"
-        age = f"{time.time() - float(found['time']):.0f} s ago"
-        raise ValueError(f"{store}: expected no other run in this folder, found that of {who}, alive {age}")
-    _renew(store, owner)
-    if (_holder(store) or {}).get("owner") != owner:
-        raise ValueError(f"{store}: expected no other run in this folder, found one that started at the same time")
-    stop = threading.Event()
+class Lease(Hold):
+    """A file in the folder that names a run, and when it was last alive."""
 
-    def beat() -> None:
-        while not stop.wait(BEAT_S):
-            _renew(store, owner)
+    def __init__(self, store: Store):
+        self._store, self._owner = store, uuid.uuid4().hex
+        self._renewed = 0.0
+        """Time of the last renewal, s since the epoch: unlike a monotonic clock it goes on while the machine sleeps."""
+        self._lock = threading.Lock()
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        store.remove(LEASE)
+    def take(self) -> None:
+        """Raises ValueError where another run has it, or takes it at the same moment."""
+        found = self._holder()
+        if found and time.time() - float(found["time"]) < 4 * BEAT_S:
+            who = f"process {found['pid']} on {found['host']}"
+            age = f"{time.time() - float(found['time']):.0f} s ago"
+            raise ValueError(f"{self._store}: expected no other run in this folder, found that of {who}, alive {age}")
+        self._renew()
+        if not self._mine():
+            raise ValueError(
+                f"{self._store}: expected no other run in this folder, found one that started at the same time"
+            )
 
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renews the lease until the block ends, then gives it back if it is still this run's."""
+        stop = threading.Event()
 
-def _holder(store: Store) -> dict[str, str] | None:
-    return json.loads(store.read(LEASE)) if store.exists(LEASE) else None
+        def live() -> None:
+            while not self.lost and not stop.wait(BEAT_S / 4 if self._silent_s() > BEAT_S else BEAT_S):
+                self.beat()
 
+        thread = threading.Thread(target=live, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self._give_back()
 
-def _renew(store: Store, owner: str) -> None:
-    content = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-    store.write(LEASE, json.dumps(content).encode())
+    def beat(self) -> None:
+        """Renews the lease. A store that does not answer is asked again, until others would take the run for dead."""
+        with self._lock:
+            try:
+                if self._mine():
+                    self._renew()
+                else:
+                    self.lost = "another run has taken it over"
+            except Exception as error:  # every store has errors of its own; a thread that ends by one protects nothing
+                log.warning("lease of %s not renewed: %r", self._store, error)
+                if self._silent_s() > 3 * BEAT_S:
+                    self.lost = f"not renewed for {self._silent_s():.0f} s: {explain(error)}"
+
+    def check(self) -> None:
+        """Raises ValueError once the lease is lost. One that is overdue, after a machine's sleep, is renewed first."""
+        if not self.lost and self._silent_s() > 2 * BEAT_S:
+            self.beat()
+        if self.lost:
+            raise ValueError(f"{self._store}: expected to keep the lease of this folder, found it lost: {self.lost}")
+
+    def _silent_s(self) -> float:
+        return time.time() - self._renewed
+
+    def _holder(self) -> dict[str, str] | None:
+        return json.loads(self._store.read(LEASE)) if self._store.exists(LEASE) else None
+
+    def _mine(self) -> bool:
+        return (self._holder() or {}).get("owner") == self._owner
+
+    def _renew(self) -> None:
+        now = time.time()
+        content = {"owner": self._owner, "host": socket.gethostname(), "pid": os.getpid(), "time": now}
+        self._store.write(LEASE, json.dumps(content).encode())
+        self._renewed = now
+
+    def _give_back(self) -> None:
+        try:
+            if self._mine():
+                self._store.remove(LEASE)
+        except Exception as error:  # as in `beat`; the lease runs out by itself
+            log.warning("lease of %s not given back: %r", self._store, error)

@@ -99,6 +99,7 @@ class _Pool:
             except (EOFError, OSError):
                 code = self._bury(ready)
                 given.value, given.error = None, f"a worker process died on it (exit code {code})"
+                given.again = True
                 yield given, False
                 continue
             if isinstance(answer, BaseException):

@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -17,33 +18,56 @@ from facelift.scale.stages import Chain, Passage, Stage, one_thread
 if TYPE_CHECKING:
     from facelift.scale.engine import RayConfig
 
+_TRIES = 2
+"""An item on which so many actors have died has failed."""
+
 
 def run_ray(stages: Sequence[Stage], items: Sequence[Any], workers: int, config: "RayConfig") -> Iterator[Passage]:
-    """In the order of `items`. Actors and machines that die are replaced by Ray, and their items done again."""
+    """In the order of `items`. Actors and machines that die are replaced by Ray, and their items done again; an item on
+    which a second actor dies has failed, and the others go on."""
     import ray
 
     _connect(config, workers)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
+    context.max_errored_blocks = -1  # Ray leaves out the item of an actor that died, and goes on: see `_in_order`
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0  # of actors with one item each: all at work
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"passage": pickle.dumps(Passage(number, item))} for number, item in enumerate(items)]
     data: ray.data.Dataset = ray.data.from_items(
         rows, override_num_blocks=len(rows)
     )  # an item is a task: they take seconds, not less
-    for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
-        data = data.map(
-            cast(Any, _Actor),
-            fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=1,
-            num_gpus=config.gpus if gpu else 0,
-        )
-    for row in data.iter_rows():
-        answer = pickle.loads(row["passage"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of max_restarts and its like, without a successor in 2.60
+        for gpu, part in groupby(stages, key=lambda stage: stage.gpu and config.gpus > 0):
+            data = data.map(
+                cast(Any, _Actor),
+                fn_constructor_args=(ray.cloudpickle.dumps(list(part)),),  # what a script defines goes along
+                # one item at a time: what waits in an actor that dies would lose a try with it
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=1),
+                num_cpus=1,
+                num_gpus=config.gpus if gpu else 0,
+                max_restarts=-1,
+                max_task_retries=_TRIES - 1,
+            )
+    yield from _in_order((pickle.loads(row["passage"]) for row in data.iter_rows()), len(items))
+
+
+def _in_order(answers: Iterator[Passage | BaseException], count: int) -> Iterator[Passage]:
+    """The passages, with a failed one in the place of each that is missing. Raises what a worker has answered with."""
+    expected = 0
+    for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
+        yield from map(_died, range(expected, answer.number))
         yield answer
+        expected = answer.number + 1
+    yield from map(_died, range(expected, count))
+
+
+def _died(number: int) -> Passage:
+    return Passage(number, None, f"{_TRIES} actors died on it, or what they made was lost", again=True)
 
 
 def cluster_cores(config: "RayConfig") -> int:

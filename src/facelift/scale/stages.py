@@ -11,6 +11,8 @@ import cv2
 
 from facelift.commands.report import explain
 
+PASSING_ERRORS = (OSError, MemoryError)
+"""What says more about the machine than about an item that is a seed."""
 ITEM_ERRORS = (ValueError, OSError, MemoryError, cv2.error)
 """What a broken input can cause: the item is named and counted, the others go on."""
 
@@ -67,6 +69,8 @@ class Passage:
     error: str = ""
     """Why it failed, with the stage's name; empty while nothing is wrong."""
     clock: Clock = field(default_factory=Clock)
+    again: bool = False
+    """Whether it failed for a reason that may have passed by the next run: memory or a disk, not the item's content."""
 
 
 def one_thread() -> None:
@@ -92,6 +96,7 @@ class Chain:
                 passage.value = function(passage.value, passage.clock)
             except ITEM_ERRORS as error:
                 passage.value, passage.error = None, f"{name}: {explain(error)}"
+                passage.again = isinstance(error, PASSING_ERRORS)
             inside = sum(passage.clock.busy.values()) - before
             rest = time.perf_counter() - start - inside
             passage.clock.busy[name] = passage.clock.busy.get(name, 0.0) + rest

@@ -5,7 +5,9 @@ A shard is read through a memory map: pictures stay on the disk until they are a
 
 import io
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from jaxtyping import UInt8
 META = "__meta__/"
 """Files below it belong to the shard, not to a sample; readers of WebDataset skip them."""
 _BLOCK = 512
+_DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, SyntaxError, EOFError, tokenize.TokenError)
+"""What tables and .npy files raise where bytes are wrong."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,17 @@ def map_tar(path: Path, what: str) -> tuple[UInt8[np.ndarray, "bytes"], list[Mem
         found.append(member)
         at = member.stop + -info.size % _BLOCK
     raise ValueError(f"{path}: expected {what}, found one that is cut off at {size} bytes")
+
+
+@contextmanager
+def whole_shard(path: Path, what: str) -> Iterator[None]:
+    """Turns what damaged tables and records raise in the block into a ValueError that names the file."""
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: expected {what}, found a damaged one: {error!r}") from error
 
 
 def record_bytes(values: Mapping[str, np.ndarray]) -> bytes:

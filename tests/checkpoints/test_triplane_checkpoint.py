@@ -148,10 +148,12 @@ def panohead() -> TriPlaneConfig:
         background=SynthesisConfig((4, 4), 3, 8),
         own_rgb=True,
         look_at=(0.0, 0.0, 0.0),
+        decoder_activation="none",
+        crop=0.1,
     )
 
 
-PANOHEAD = {**RENDERING, "triplane_depth": 3, "avg_camera_pivot": [0, 0, 0]}
+PANOHEAD = {**RENDERING, "triplane_depth": 3, "avg_camera_pivot": [0, 0, 0], "decoder_activation": "none"}
 
 
 @pytest.mark.parametrize(("behind", "rgb"), [("bcg_synthesis", "torgb"), ("background", "decoder.torgb")])
@@ -223,7 +225,7 @@ def test_mappings_without_a_condition_do_not_see_the_camera(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"decoder_activation": "none"}, "expected decoder_activation = 'sigmoid', found 'none'"),
+        ({"decoder_activation": "tanh"}, "expected decoder_activation = 'sigmoid', found 'tanh'"),
         ({"decoder_lr_mul": 0}, "expected decoder_lr_mul above 0, found 0"),
         ({"sr_antialias": False}, "expected sr_antialias = True, found False"),
         (

@@ -247,6 +247,8 @@ def test_from_run_to_views(views, tmp_path):
     assert notes[0]["generator"] == notes[1]["generator"] and notes[0]["generator"].startswith("run sha256:")
     with pytest.raises(ValueError, match=r"lift\.json: expected faces of --truncation 0\.5, found 0\.7"):
         build_views(replace(settings, truncation=0.5, out=tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"lift\.json: expected faces of --focal 1\.1, found 1"):
+        build_views(replace(settings, focal=1.1, out=tmp_path / "other"))
     with (tmp_path / "run" / "checkpoint.pt").open("ab") as trained_on:
         trained_on.write(b"more")
     with pytest.raises(

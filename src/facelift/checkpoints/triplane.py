@@ -21,11 +21,13 @@ _REFUSED = {
     "white_back": (False,),
     "disparity_space_sampling": (False,),
     "clamp_mode": ("softplus",),
-    "decoder_activation": ("sigmoid",),
+    "decoder_activation": ("sigmoid", "none", "lrelu"),
     "superresolution_module": ("SuperresolutionHybrid8XDC", "SuperresolutionHybrid8X"),
     "sr_antialias": (True,),
 }
 """Settings of rendering that are not implemented with other values than these; of classes, their last name."""
+_PANOHEAD_CROP = 0.1
+"""Default of its renderer, which files do not hold."""
 _UNUSED = "t_mapping."
 """PanoHead's second mapping, from a latent to a shift of the camera: for its training alone."""
 
@@ -96,9 +98,10 @@ def config_of(state: dict[str, Tensor], found: Checkpoint) -> TriPlaneConfig:
         features = state["decoder.net.0.weight"].shape[1]
         behind = _background(state)
         depth = int(rendering.get("triplane_depth", channels // (3 * features)))
+        panohead = depth > 1 or behind is not None
         layers = len({name for name in state if re.fullmatch(r"backbone\.mapping\.fc\d+\.weight", name)})
         return TriPlaneConfig(
-            axes="panohead" if depth > 1 or behind else "eg3d",
+            axes="panohead" if panohead else "eg3d",
             z_size=state["backbone.mapping.fc0.weight"].shape[1] - w_size,
             c_size=c_size,
             mapping_layers=layers,
@@ -120,7 +123,9 @@ def config_of(state: dict[str, Tensor], found: Checkpoint) -> TriPlaneConfig:
             background=behind,
             own_rgb=_prefix(state, "torgb.weight", ("torgb", "decoder.torgb")) is not None,
             c_scale=_condition_scale(rendering),
-            look_at=_pivot(rendering.get("avg_camera_pivot"), (0, 0, 0) if behind or depth > 1 else (0, 0, 0.2)),
+            look_at=_pivot(rendering.get("avg_camera_pivot"), (0, 0, 0) if panohead else (0, 0, 0.2)),
+            decoder_activation=rendering.get("decoder_activation", "sigmoid"),
+            crop=_PANOHEAD_CROP if panohead else 0.0,
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise ValueError(

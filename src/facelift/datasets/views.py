@@ -23,7 +23,7 @@ from facelift.datasets.view_shards import (
     shard_paths,
     stored_seeds,
 )
-from facelift.generators.protocol import HEADS, ON_CPU, Generator
+from facelift.generators.protocol import HEAD_KINDS, HEADS, Generator
 from facelift.geometry import CameraSpace, look_at_rotation, sphere_translation
 from facelift.landmarks import normals
 from facelift.lifting.shards import shard_names as lifted
@@ -61,6 +61,8 @@ class ViewsConfig:
     (procedural), or the path of a 3D-aware GAN."""
     truncation: float = 0.7
     """Of a GAN, as it was for --lift."""
+    focal: float = 1.0
+    """Factor of a GAN's focal length, by `facelift check-generator`, as it was for --lift."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -181,7 +183,7 @@ def build_views(config: ViewsConfig) -> Place:
         log.info("%s: %d of %d shards to do", config.out, len(missing), len(plan))
         engine = Engine(config.engine, config.workers, config.ray)
         board = Dashboard("faces", len(faces), engine.count(len(faces)), ("render",), here=("write",))
-        stage = Stage("render", partial(_load_renderer, config), gpu=config.generator not in ON_CPU)
+        stage = Stage("render", partial(_load_renderer, config), gpu=config.generator not in HEAD_KINDS)
         with closing(engine.run([stage], faces)) as passages, board:
             watched = board.watch(passages)
             for name, part in missing:
@@ -278,9 +280,9 @@ def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         if made_by["generator"] != generator:
             found = made_by["generator"]
             raise ValueError(f"{where}: expected faces of the generator {generator!r}, found {found!r}")
-        if made_by.get("truncation", config.truncation) != config.truncation:
-            found = made_by["truncation"]
-            raise ValueError(f"{where}: expected faces of --truncation {config.truncation:g}, found {found:g}")
+        for name, own in {"truncation": config.truncation, "focal": config.focal}.items():
+            if made_by.get(name, own) != own:
+                raise ValueError(f"{where}: expected faces of --{name} {own:g}, found {made_by[name]:g}")
         if made_by.get("heads", 1) != HEADS:
             found = made_by.get("heads", 1)
             raise ValueError(f"{where}: expected heads of version {HEADS}, found {found}: lift these seeds anew")
@@ -292,8 +294,8 @@ def _describe(config: ViewsConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     chosen = {"sphere": config.sphere, "occluders": config.occluders, "scene": config.scene}
     usual: dict[str, Any] = {"sphere": False, "occluders": True, "scene": None}
     settings |= {key: value for key, value in chosen.items() if value != usual[key]}
-    if config.generator not in ON_CPU:
-        settings |= {"truncation": config.truncation}
+    if config.generator not in HEAD_KINDS:
+        settings |= {"truncation": config.truncation, "focal": config.focal}
     sources = scene_sources(config.generator, config.data, photos=config.photos)
     if lift:
         sources += noted_sources(lift.on_disk("lift.json") if note else Path("lift.json"))
@@ -310,6 +312,7 @@ def _load_renderer(config: ViewsConfig) -> Function:
         occluders=config.occluders,
         photos=config.photos,
         truncation=config.truncation,
+        focal=config.focal,
     )
     return lambda face, _clock: _render(generator, config, face)
 

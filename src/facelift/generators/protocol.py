@@ -12,7 +12,6 @@ mixed with older ones. 1: before blinks closed every eye; 2: with hard blinks, m
 
 HEAD_KINDS = ("morphable", "procedural")
 """Generators, by their names on the command line, that are no networks and whose landmarks are known."""
-ON_CPU = HEAD_KINDS
 
 
 @dataclass(frozen=True)

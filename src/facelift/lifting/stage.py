@@ -67,6 +67,8 @@ class LiftConfig:
     of an EG3D or PanoHead checkpoint, or a run folder of `facelift train-gan`."""
     truncation: float = 0.7
     """How far a GAN's faces are from its mean one, 0..1."""
+    focal: float = 1.0
+    """Factor of a GAN's focal length, by `facelift check-generator`."""
     assets: Path | None = None
     """Folder of the textured head; FACELIFT_ASSETS if not given."""
     data: Path | None = None
@@ -198,7 +200,12 @@ def _observing(
 
 def _load_renderer(config: LiftConfig, views: Rig, generator: ViewSource | None) -> Function:
     source = generator or build_generator(
-        config.generator, config.assets, config.data, photos=config.photos, truncation=config.truncation
+        config.generator,
+        config.assets,
+        config.data,
+        photos=config.photos,
+        truncation=config.truncation,
+        focal=config.focal,
     )
     return lambda seed, _clock: render_rig(source, seed, views, size=config.size)
 
@@ -276,7 +283,8 @@ def _describe(
     if config.generator in HEAD_KINDS:
         del fixed["quality"]["max_drift"]  # it judges faces of GANs alone
     else:
-        fixed |= {"generator": generator_identity(config.generator), "truncation": config.truncation}
+        fixed |= {"generator": generator_identity(config.generator)}
+        fixed |= {"truncation": config.truncation, "focal": config.focal}
     packages = ("facelift", "numpy", "numba", "mediapipe", "onnxruntime")
     scene = scene_sources(config.generator, config.data, photos=config.photos)
     sources = [unrecorded(Path(generator.name))] if generator else scene

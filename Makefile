@@ -14,7 +14,7 @@ demo: $(VENV)/core
 test: $(VENV)/test
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/test
 	$(BIN)/ruff check src tests benchmarks

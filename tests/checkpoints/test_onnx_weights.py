@@ -44,7 +44,7 @@ def images() -> torch.Tensor:
 def test_the_started_network_is_the_exported_one(exported, images):
     started = Lifter().eval()
     start_from_exported(started, exported, images)
-    for found, expected in zip(started(images), busy_lifter(0)(images), strict=True):
+    for found, expected in zip(started(images)[:9], busy_lifter(0)(images)[:9], strict=True):  # the rest is of training
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not started.training
 

@@ -35,7 +35,7 @@ def test_focal_lengths_are_found(factor):
     views = rig(21)
     observed = stack([seen(views, factor=factor, scale=s) for s in (0.9, 1.0, 1.1)])
     fit = fit_cameras(observed, views, np.ones((21, 98)))
-    assert fit.focal == pytest.approx(factor, abs=2e-3) and fit.residual_px < 0.01 and fit.yaw_sign == 1
+    assert fit.focal == pytest.approx(factor, abs=4e-3) and fit.residual_px < 0.01 and fit.yaw_sign == 1
     assert (fit.taken_px < 0.01) == (factor == 1.0) and fit.focal_error < 1e-3
     assert fit.mirrored_px > 1
 

@@ -64,7 +64,7 @@ def test_every_term_has_a_factor_in_the_training_settings(output, target):
         output, target.points, target.weight
     )
     terms |= distillation_terms(output, output)
-    assert set(terms) == set(asdict(LossWeights())) - {"visibility", "closure", "glance"}
+    assert set(terms) == set(asdict(LossWeights())) - {"visibility", "closure", "glance", "gaze"}
     total = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     assert total.item() == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-6)
 

@@ -10,6 +10,7 @@ import numpy as np
 from facelift import __version__
 from facelift.atomic import written_whole
 from facelift.faces.dense_face import DenseFace
+from facelift.faces.rounding import rounded
 from facelift.onnx_models.dense import OnnxDense
 
 FORMAT, VERSION = "facelift-dense-faces", 1
@@ -51,11 +52,5 @@ def write_dense_faces(
 
 
 def _record(face: DenseFace) -> dict[str, Any]:
-    record = {name: _rounded(getattr(face, name)) for name in (*_ARRAYS, "roll_deg", "score")}
+    record = {name: rounded(getattr(face, name), _DIGITS) for name in (*_ARRAYS, "roll_deg", "score")}
     return {"points_2d": record.pop("points"), **record}
-
-
-def _rounded(values: Any) -> Any:
-    if np.ndim(values) == 0:
-        return float(f"{float(values):.{_DIGITS}g}")
-    return [_rounded(value) for value in values]

@@ -13,6 +13,7 @@ from facelift import __version__
 from facelift.archives import read_npz
 from facelift.atomic import written_whole
 from facelift.faces.face import Face
+from facelift.faces.rounding import rounded
 from facelift.landmarks import SCHEMES
 
 FORMAT = "facelift-faces"
@@ -132,20 +133,13 @@ def _document(faces: Sequence[Face], image: str, image_wh: tuple[int, int] | Non
 
 
 def _face_record(face: Face) -> dict[str, Any]:
-    pitch, yaw, roll = _rounded(face.euler_deg)
+    pitch, yaw, roll = rounded(face.euler_deg, _DIGITS)
     return {
         "scheme": face.scheme,
-        "score": _rounded(face.score),
+        "score": rounded(face.score, _DIGITS),
         "euler_deg": {"pitch": pitch, "yaw": yaw, "roll": roll},
-        **{name: _rounded(getattr(face, name)) for name in _ARRAYS},
+        **{name: rounded(getattr(face, name), _DIGITS) for name in _ARRAYS},
     }
-
-
-def _rounded(values: Any) -> Any:
-    """An array as nested lists of floats with _DIGITS significant digits."""
-    if np.ndim(values) == 0:
-        return float(_short(float(values)))
-    return [_rounded(value) for value in values]
 
 
 def _npz_arrays(faces: Sequence[Face], image: str, image_wh: tuple[int, int] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from facelift import __version__
 from facelift.atomic import written_whole
 from facelift.faces.mesh_face import MeshFace
+from facelift.faces.rounding import rounded
 
 FORMAT, VERSION = "facelift-mesh-faces", 1
 FORMATS = ("json", "npz")
@@ -44,17 +45,11 @@ def write_mesh_faces(
 
 
 def _record(face: MeshFace) -> dict[str, Any]:
-    pitch, yaw, roll = _rounded(face.euler_deg)
+    pitch, yaw, roll = rounded(face.euler_deg, _DIGITS)
     return {
         "scheme": "ibug68",
-        "score": _rounded(face.score),
-        "scale": _rounded(face.scale),
-        **{name: _rounded(getattr(face, name)) for name in _ARRAYS if name != "euler_deg"},
+        "score": rounded(face.score, _DIGITS),
+        "scale": rounded(face.scale, _DIGITS),
+        **{name: rounded(getattr(face, name), _DIGITS) for name in _ARRAYS if name != "euler_deg"},
         "euler_deg": {"pitch": pitch, "yaw": yaw, "roll": roll},
     }
-
-
-def _rounded(values: Any) -> Any:
-    if np.ndim(values) == 0:
-        return float(f"{float(values):.{_DIGITS}g}")
-    return [_rounded(value) for value in values]
